@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One line an exchange, off the hot path.
+
+An exchange ends with ``log.append(record)``, which is the ``append`` of a plain list (about
+0.03 us). A timer on the event loop takes what has gathered, formats it, and hands the bytes to a
+thread that only writes, so that neither a slow disk nor a full pipe holds up a reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import Literal, NamedTuple
+
+from strangler.observe.writer import Writer
+
+Form = Literal["text", "json", "off"]
+# fmt: off
+Record = tuple[float, str, str, bytes, bytes, bytes, int, int, int, float, float,
+               str, str, str, str, int, str, str]
+# fmt: on
+
+_FEWEST_SECONDS, _MOST_SECONDS = 0.005, 0.2
+_WANTED = 100
+"""Records a batch should hold, so that formatting one stays below about 0.3 ms."""
+
+
+class AccessRecord(NamedTuple):
+    """State what one exchange was. A plain tuple in this order does as well, and is cheaper.
+
+    Fields that have nothing to say are empty strings or 0, never None.
+    """
+
+    time: float
+    """Unix seconds at which the request head was complete."""
+    client: str
+    """The client's address, after the trust list was applied; no port. "unix" for a unix socket."""
+    id: str
+    """The request id, as sent upstream and shown on error pages."""
+    method: bytes
+    host: bytes
+    """The Host asked for, lower-case, without a port."""
+    target: bytes
+    """The request target as received, query included. Not masked; control characters are escaped
+    when it is written."""
+    status: int
+    """The status sent to the client; 0 if the client left before one was sent."""
+    sent: int
+    """Bytes of response body sent to the client, framing not counted."""
+    received: int
+    """Bytes of request body received from the client, framing not counted."""
+    duration: float
+    """Seconds from the complete request head to the last byte given to the socket."""
+    first_byte: float
+    """Seconds from the complete request head to the upstream's response head; 0 if none came."""
+    route: str
+    """The key of the route as in the file (a closed set, fit for a metric label)."""
+    target_name: str
+    """Who was to answer: ``legacy`` or the name of the service's upstream."""
+    reason: str
+    """Why that target: the word of the decision (``live``, ``canary``, ``fallback`` …)."""
+    endpoint: str
+    """The endpoint that gave the response, as ``host:port`` or a unix path."""
+    attempts: int
+    """Attempts made upstream; 0 if the edge answered by itself."""
+    cache: str
+    """RFC 9211 outcome: ``hit``, ``fwd=uri-miss`` …"""
+    error: str
+    """RFC 9209 error name: ``connection_refused`` … Empty if all went well."""
+
+
+class AccessLog:
+    """Gather records and write them in batches.
+
+    ``append`` takes an :class:`AccessRecord` or a plain tuple in its order. It never blocks, never
+    raises, and keeps at most the records of one batch and ``most_bytes`` of text: past that,
+    records are dropped and counted (``dropped``), and the loss is told as an event.
+    """
+
+    append: Callable[[Record], object]
+    """Add one record: the way in from the hot path."""
+
+    def __init__(self, form: Form = "text", writer: Writer | None = None) -> None:
+        """Log in ``form`` to ``writer`` (default: standard output). ``off`` keeps nothing."""
+        self.form: Form = form
+        self._records: list[Record] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._writer: Writer | None = None
+        self._line = as_json if form == "json" else as_text
+        if form == "off":
+            self.append = _forget
+        else:
+            self.append = self._records.append
+            self._writer = writer if writer is not None else Writer("-")
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost since the start because the disk or pipe did not keep up."""
+        return self._writer.dropped if self._writer is not None else 0
+
+    def start(self) -> None:
+        """Begin to write. Call once, on the running event loop."""
+        if self._writer is None or self._loop is not None:
+            return
+        self._loop = asyncio.get_running_loop()
+        self._writer.start()
+        self._timer = self._loop.call_later(_MOST_SECONDS, self._tick, _MOST_SECONDS)
+
+    def _tick(self, waited: float) -> None:
+        found = len(self._records)
+        self.flush()
+        # Small batches often: a thousand lines at once would hold up every connection for 3 ms.
+        pace = waited * _WANTED / found if found else _MOST_SECONDS
+        pace = min(max(pace, _FEWEST_SECONDS), _MOST_SECONDS)
+        if self._loop is not None:
+            self._timer = self._loop.call_later(pace, self._tick, pace)
+
+    def flush(self) -> None:
+        """Format what has gathered and hand it to the writer."""
+        records = self._records
+        if not records or self._writer is None:
+            return
+        batch = records[:]
+        del records[: len(batch)]
+        if self._writer.full:
+            self._writer.lose(len(batch))
+            return
+        line = self._line
+        lines = []
+        for record in batch:
+            try:
+                lines.append(line(record))
+            except Exception as error:  # a malformed record must not cost its neighbours
+                lines.append(f"- access.malformed error={error!r}\n")
+        self._writer.write("".join(lines).encode("ascii", "backslashreplace"), len(lines))
+
+    def reopen(self) -> None:
+        """Open the file anew by its path, after a rotation."""
+        if self._writer is not None:
+            self._writer.reopen()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Write what is left, waiting at most ``timeout`` seconds for the disk."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = self._loop = None
+        self.flush()
+        if self._writer is not None:
+            self._writer.close(timeout)
+
+
+def _forget(record: Record) -> None:
+    pass
+
+
+_second = -1
+_stamp = ""
+
+
+def stamp(moment: float) -> str:
+    """Write ``moment`` (Unix seconds) as UTC with milliseconds: ``2026-11-23T14:52:01.250Z``."""
+    global _second, _stamp
+    second = int(moment)
+    if second != _second:
+        _stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        _second = second
+    return f"{_stamp}.{int((moment - second) * 1000):03d}Z"
+
+
+def printable(value: bytes) -> str:
+    r"""Return ``value`` with everything but printable ASCII, and the backslash, as ``\xNN``."""
+    text = value.decode("latin-1")
+    if text.isascii() and text.isprintable() and "\\" not in text and " " not in text:
+        return text
+    return "".join(c if "!" <= c <= "~" and c != "\\" else f"\\x{ord(c):02x}" for c in text)
+
+
+def _word(text: str) -> str:
+    if text.isascii() and text.isprintable() and " " not in text:
+        return text
+    return _quoted(text)
+
+
+def as_text(record: Record) -> str:
+    """Write one record for people: time, status, request, how long, who answered and why."""
+    # fmt: off
+    (moment, client, id_, method, host, target, status, sent, _received, duration, first_byte,
+     route, target_name, reason, endpoint, attempts, cache, error) = record
+    # fmt: on
+    tail = ""
+    if first_byte:
+        tail += f" first={first_byte * 1000:.1f}ms"
+    if endpoint:
+        tail += f" from={_word(endpoint)}"
+    if attempts != 1 and endpoint:
+        tail += f" attempts={attempts}"
+    if cache:
+        tail += f" cache={_word(cache)}"
+    if error:
+        tail += f" error={_word(error)}"
+    return (
+        f"{stamp(moment)} {status or '---'} {printable(method)} "
+        f"{printable(host)}{printable(target)} {sent}B "
+        f"{duration * 1000:.1f}ms {target_name or '-'} "
+        f"({reason or '-'}) route={_word(route or '-')} "
+        f"client={_word(client)}{tail} id={_word(id_)}\n"
+    )
+
+
+def as_json(record: Record) -> str:
+    """Write one record as one line of JSON, the keys being the words of the glossary."""
+    # fmt: off
+    (moment, client, id_, method, host, target, status, sent, received, duration, first_byte,
+     route, target_name, reason, endpoint, attempts, cache, error) = record
+    # fmt: on
+    return (
+        f'{{"time":"{stamp(moment)}","client":{_quoted(client)},"id":{_quoted(id_)},'
+        f'"method":{_quoted(method.decode("latin-1"))},'
+        f'"host":{_quoted(host.decode("latin-1"))},'
+        f'"path":{_quoted(target.decode("latin-1"))},'
+        f'"status":{status},"sent":{sent},"received":{received},'
+        f'"duration_ms":{duration * 1000:.3f},"first_byte_ms":{first_byte * 1000:.3f},'
+        f'"route":{_quoted(route)},"target":{_quoted(target_name)},'
+        f'"reason":{_quoted(reason)},"endpoint":{_quoted(endpoint)},"attempts":{attempts},'
+        f'"cache":{_quoted(cache)},"error":{_quoted(error)}}}\n'
+    )
