@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The addresses of the JSON API."""
+
+from django.urls import path
+
+from . import views
+
+app_name = "api"
+urlpatterns = [
+    path("publicacoes/", views.publications, name="publications"),
+]

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The project: settings, URLs and the page shell of Gazeta do Vale."""
