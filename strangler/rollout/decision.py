@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The decision: who answers an exchange, and why. Made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from .stage import Stage, Word
+
+Target = Literal["legacy", "service"]
+Reason = Literal[
+    "legacy", "shadow", "canary_in", "canary_out", "no_sticky", "live", "sealed", "retired"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Who answers, why, and by which bucket (None: the stage alone decided).
+
+    The reason is a word for logs and metrics: the stage's own, or `canary_in`, `canary_out`, or
+    `no_sticky` for a canary that had nothing to tell readers apart by.
+    """
+
+    target: Target
+    reason: Reason
+    bucket: int | None = None
+
+
+_BY_STAGE: Final[dict[Word, Decision]] = {
+    "legacy": Decision("legacy", "legacy"),
+    "shadow": Decision("legacy", "shadow"),
+    "live": Decision("service", "live"),
+    "sealed": Decision("service", "sealed"),
+    "retired": Decision("service", "retired"),
+}
+_NO_STICKY: Final = Decision("legacy", "no_sticky")
+
+
+def decide(stage: Stage, bucket: int | None) -> Decision:
+    """Decide for the reader in `bucket`; only a canary looks at it.
+
+    `stage` is the effective one (override, else file).
+    """
+    decided = _BY_STAGE.get(stage.word)
+    if decided is not None:
+        return decided
+    if bucket is None:
+        return _NO_STICKY
+    if bucket < stage.share:
+        return Decision("service", "canary_in", bucket)
+    return Decision("legacy", "canary_out", bucket)
+
+
+def is_shadowed(stage: Stage, bucket: int) -> bool:
+    """Tell whether a safe request is copied to the other side; `bucket` is of `shadow_salt`."""
+    return bucket < stage.sample

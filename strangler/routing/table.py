@@ -1,0 +1,438 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules, and the immutable table that they are compiled to.
+
+A table is a trie of segments. A node is reached by one way only, so a look-up visits a node at
+most once; a key without captures is found in one dictionary before that. Hosts, methods and
+conditions are looked at only where a node's rules have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from types import MappingProxyType
+from typing import Any, Final, Generic, TypeVar
+
+from .conditions import Conditions
+from .explain import Explanation, explain
+from .head import Head
+from .pattern import Key, Pattern, Segment
+from .reading import AmbiguousPath, decode, has_dot_segments, resolved, show, with_slashes
+
+V = TypeVar("V")
+
+_NONE: Final[Mapping[str, bytes]] = MappingProxyType({})
+_FOLLOW_GET: Final = (b"HEAD", b"OPTIONS")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Generic[V]):
+    """A key and conditions, and the `value` that they lead to.
+
+    `place` is where it was written, for messages: anything whose str() a person can follow.
+    """
+
+    key: Key
+    conditions: Conditions
+    value: V
+    place: object = field(default=None, compare=False)
+
+    @property
+    def rank(self) -> tuple[Any, ...]:
+        """Order by specificity: path, host, method, number of conditions. Smaller wins."""
+        host = self.key.host
+        if host is None:
+            of_host = (2, 0)
+        elif host.startswith(b"*."):
+            of_host = (1, -host.count(b"."))
+        else:
+            of_host = (0, 0)
+        return (
+            self.key.pattern.rank,
+            of_host,
+            0 if self.key.methods else 1,
+            -len(self.conditions),
+        )
+
+    def __str__(self) -> str:
+        conditions = f" ({'; '.join(map(str, self.conditions.items))})" if self.conditions else ""
+        return f"{self.key}{conditions}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tie(Generic[V]):
+    """Two rules that could both take one request, neither of which is the more specific."""
+
+    first: Rule[V]
+    second: Rule[V]
+    reason: str
+
+    def __str__(self) -> str:
+        places = [f" at {rule.place}" if rule.place else "" for rule in (self.first, self.second)]
+        return (
+            f"{self.first}{places[0]} and {self.second}{places[1]} tie: {self.reason}; "
+            "make one of them more specific or remove it"
+        )
+
+
+class TiedRules(ValueError):
+    """A set of rules has ties; `ties` holds all of them."""
+
+    def __init__(self, ties: Sequence[Tie[Any]]) -> None:
+        self.ties = tuple(ties)
+        super().__init__("\n".join(map(str, self.ties)))
+
+
+class Match(Generic[V]):
+    """What a request got: the rule's `value` and the captures in raw bytes. Not to be changed."""
+
+    __slots__ = ("params", "value")
+
+    def __init__(self, value: V, params: Mapping[str, bytes]) -> None:
+        self.value = value
+        self.params = params
+
+    def __repr__(self) -> str:
+        return f"Match({self.value!r}, {dict(self.params)!r})"
+
+
+class _Entry(Generic[V]):
+    """A rule as a node holds it, with what can be made ready."""
+
+    __slots__ = ("bare", "conditions", "index", "name", "pattern", "rank", "rule", "value")
+
+    def __init__(self, rule: Rule[V]) -> None:
+        self.rule = rule
+        self.rank = rule.rank
+        self.value = rule.value
+        self.conditions = rule.conditions
+        self.pattern = pattern = rule.key.pattern
+        self.bare = None if pattern.names else Match(rule.value, _NONE)
+        # The common case of one whole segment captured needs no loop.
+        captures = [i for i, segment in enumerate(pattern.segments) if segment.names]
+        one = len(captures) == 1 and not pattern.rest and pattern.segments[captures[0]].is_capture
+        self.index = captures[0] + 1 if one else 0
+        self.name = pattern.names[0] if one else ""
+
+    def match(self, path: bytes, segments: Sequence[bytes]) -> Match[V]:
+        """Make the match for a path that fits; `segments` are the raw path's first ones."""
+        if self.bare is not None:
+            return self.bare
+        if self.index:
+            return Match(self.value, {self.name: segments[self.index]})
+        return Match(self.value, self.pattern.params(path))
+
+
+_Group = tuple[dict[bytes, tuple[_Entry[V], ...]], tuple[_Entry[V], ...]]
+
+
+class _Leaf(Generic[V]):
+    """The rules of one pattern: by host, then by method, then by conditions."""
+
+    __slots__ = ("any_host", "below", "hosts", "only")
+
+    def __init__(self, entries: Sequence[_Entry[V]]) -> None:
+        by_host: dict[bytes | None, list[_Entry[V]]] = {}
+        for entry in entries:
+            by_host.setdefault(entry.rule.key.host, []).append(entry)
+        general = by_host.pop(None, None)
+        self.any_host: _Group[V] | None = _group(general) if general else None
+        self.hosts: dict[bytes, _Group[V]] = {}
+        self.below: dict[bytes, _Group[V]] = {}
+        for host, own in by_host.items():
+            assert host is not None
+            if host.startswith(b"*."):
+                self.below[host[2:]] = _group(own)
+            else:
+                self.hosts[host] = _group(own)
+        first = entries[0]
+        key = first.rule.key
+        plain = key.host is None and not key.methods and not first.conditions
+        self.only = first if plain and len(entries) == 1 else None
+
+    def pick(self, head: Head) -> _Entry[V] | None:
+        """The most specific rule whose host, method and conditions hold."""
+        if self.only is not None:
+            return self.only
+        if self.hosts or self.below:
+            for group in self._hosted(head.host.removesuffix(b".")):
+                found = _pick(group, head)
+                if found is not None:
+                    return found
+        return _pick(self.any_host, head) if self.any_host is not None else None
+
+    def _hosted(self, host: bytes) -> Iterator[_Group[V]]:
+        if host in self.hosts:
+            yield self.hosts[host]
+        while self.below and b"." in host:
+            host = host.partition(b".")[2]
+            if host in self.below:
+                yield self.below[host]
+
+
+def _pick(group: _Group[V], head: Head) -> _Entry[V] | None:
+    by_method, others = group
+    for entry in by_method.get(head.method, others):
+        if not entry.conditions or entry.conditions.holds(head):
+            return entry
+    return None
+
+
+def _group(entries: Sequence[_Entry[V]]) -> _Group[V]:
+    def naming(method: bytes) -> list[_Entry[V]]:
+        return [entry for entry in entries if method in entry.rule.key.methods]
+
+    others = [entry for entry in entries if not entry.rule.key.methods]
+    by_method = {}
+    named = {method for entry in entries for method in entry.rule.key.methods}
+    if b"GET" in named:
+        named.update(_FOLLOW_GET)
+    for method in named:
+        fitting = naming(method)
+        if method in _FOLLOW_GET:
+            fitting += [entry for entry in naming(b"GET") if entry not in fitting]
+        by_method[method] = (*fitting, *others)
+    return by_method, tuple(others)
+
+
+class _Node(Generic[V]):
+    """What may follow after some segments of a path."""
+
+    __slots__ = ("capture", "leaf", "literals", "partials", "rest")
+
+    def __init__(self) -> None:
+        self.literals: dict[bytes, _Node[V]] = {}
+        self.partials: tuple[tuple[Segment, _Node[V]], ...] = ()
+        self.capture: _Node[V] | None = None
+        self.rest: _Leaf[V] | None = None
+        self.leaf: _Leaf[V] | None = None
+
+    def find(self, segments: Sequence[bytes], at: int, end: int, head: Head) -> _Entry[V] | None:
+        """Find the most specific rule for the decoded segments from `at` on."""
+        if at == end:
+            return self.leaf.pick(head) if self.leaf is not None else None
+        segment = segments[at]
+        child = self.literals.get(segment)
+        if child is not None:
+            found = child.find(segments, at + 1, end, head)
+            if found is not None:
+                return found
+        if segment:
+            for pattern, child in self.partials:
+                if pattern.spans(segment) is not None:
+                    found = child.find(segments, at + 1, end, head)
+                    if found is not None:
+                        return found
+            if self.capture is not None:
+                found = self.capture.find(segments, at + 1, end, head)
+                if found is not None:
+                    return found
+        return self.rest.pick(head) if self.rest is not None else None
+
+
+class Table(Generic[V]):
+    """Compiled rules; immutable. Two tables are equal if their rules are, in whatever order given.
+
+    `rules` holds them with the more specific before the less.
+    """
+
+    __slots__ = ("_depth", "_literals", "_root", "rules")
+
+    def __init__(self, rules: Sequence[Rule[V]]) -> None:
+        """Build on rules without ties, sorted; `compile_table` is the way to one."""
+        self.rules: Final = tuple(rules)
+        entries = [_Entry(rule) for rule in self.rules]
+        self._root: Final = _node(entries, 0)
+        self._depth: Final = max((len(e.pattern.segments) for e in entries), default=0) + 1
+        # A path that equals a literal key is canonical and has no second reading, as long as
+        # the key has no % that would have to be an escape in the path.
+        literals: dict[bytes, list[_Entry[V]]] = {}
+        for entry in entries:
+            path = entry.pattern.literal
+            if path is not None and b"%" not in path:
+                literals.setdefault(path, []).append(entry)
+        self._literals: Final = {path: _Leaf(own) for path, own in literals.items()}
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Table) and self.rules == other.rules
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def match(self, head: Head) -> Match[V] | None:
+        """Find the route of a request, or None; raise AmbiguousPath."""
+        path = head.path
+        leaf = self._literals.get(path)
+        if leaf is not None:
+            entry = leaf.pick(head)
+            if entry is not None:
+                return entry.bare
+        if b"%" in path or b"/." in path or b"\\" in path:
+            return self._match_read(path, head)
+        # No further than any key goes: a path of a thousand slashes costs what a short one does.
+        segments = path.split(b"/", self._depth)
+        if segments[0]:
+            return self._asterisk(path, head)
+        entry = self._root.find(segments, 1, len(segments), head)
+        return entry.match(path, segments) if entry is not None else None
+
+    def explain(self, head: Head) -> Explanation:
+        """Say which rules were candidates, which won, and why; never raises AmbiguousPath."""
+        return explain(self, head)
+
+    def _asterisk(self, path: bytes, head: Head) -> Match[V] | None:
+        leaf = self._root.rest
+        entry = leaf.pick(head) if path == b"*" and leaf is not None else None
+        return entry.match(path, ()) if entry is not None else None
+
+    def _find(self, reading: bytes, head: Head) -> _Entry[V] | None:
+        segments = reading.split(b"/", self._depth)
+        return self._root.find(segments, 1, len(segments), head) if not segments[0] else None
+
+    def _match_read(self, path: bytes, head: Head) -> Match[V] | None:
+        """Match a path that may have several readings."""
+        reading = decode(path)
+        entry = self._find(reading, head)
+        slashed = with_slashes(reading)
+        if slashed != reading:
+            other = self._find(slashed, head)
+            if other is not None and (entry is None or other.rank < entry.rank):
+                raise _ambiguous(path, slashed, entry, other)
+        for dotted in {reading, slashed}:
+            if has_dot_segments(dotted):
+                for plain in resolved(dotted):
+                    other = self._find(plain, head)
+                    if other is not entry:
+                        raise _ambiguous(path, plain, entry, other)
+        return entry.match(path, path.split(b"/", self._depth)) if entry is not None else None
+
+
+def _ambiguous(
+    path: bytes, reading: bytes, entry: _Entry[V] | None, other: _Entry[V] | None
+) -> AmbiguousPath:
+    return AmbiguousPath(
+        path,
+        reading,
+        str(entry.rule) if entry is not None else None,
+        str(other.rule) if other is not None else None,
+    )
+
+
+def _node(entries: Sequence[_Entry[V]], depth: int) -> _Node[V]:
+    """Build the node that is reached after `depth` segments which all the entries share."""
+    node: _Node[V] = _Node()
+    children: dict[tuple[bytes, ...], list[_Entry[V]]] = {}
+    rest, leaf = [], []
+    for entry in entries:
+        segments = entry.pattern.segments
+        if len(segments) > depth:
+            children.setdefault(segments[depth].parts, []).append(entry)
+        elif entry.pattern.rest:
+            rest.append(entry)
+        else:
+            leaf.append(entry)
+    partials = []
+    for own in children.values():
+        segment = own[0].pattern.segments[depth]
+        child = _node(own, depth + 1)
+        if segment.is_literal:
+            node.literals[segment.parts[0]] = child
+        elif segment.is_capture:
+            node.capture = child
+        else:
+            partials.append((segment, child))
+    node.partials = tuple(sorted(partials, key=lambda item: (item[0].rank, item[0].parts)))
+    node.rest = _Leaf(rest) if rest else None
+    node.leaf = _Leaf(leaf) if leaf else None
+    return node
+
+
+def compile_table(rules: Iterable[Rule[V]]) -> Table[V]:
+    """Compile `rules`, whose order has no meaning, to a table; raise TiedRules with every tie."""
+    ordered = sorted(
+        rules,
+        key=lambda rule: (
+            rule.rank,
+            rule.key.pattern.shape,
+            rule.key.host or b"",
+            sorted(rule.key.methods),
+            str(rule),
+            str(rule.place or ""),
+        ),
+    )
+    ties = list(_ties(ordered))
+    if ties:
+        raise TiedRules(ties)
+    return Table(ordered)
+
+
+def _ties(rules: Sequence[Rule[V]]) -> Iterator[Tie[V]]:
+    by_place: dict[object, list[Rule[V]]] = {}
+    blurred: dict[object, list[Rule[V]]] = {}
+    for rule in rules:
+        pattern = rule.key.pattern
+        by_place.setdefault((pattern.shape, rule.key.host), []).append(rule)
+        if any(len(segment.names) > 1 for segment in pattern.segments):
+            blurred.setdefault(_blur(pattern), []).append(rule)
+    for group in by_place.values():
+        for a, b in combinations(group, 2):
+            shared = sorted(a.key.methods & b.key.methods)
+            if (
+                (shared or a.key.methods == b.key.methods)
+                and len(a.conditions) == len(b.conditions)
+                and not a.conditions.excludes(b.conditions)
+            ):
+                yield Tie(a, b, _reason(a, b, shared))
+    for group in blurred.values():
+        for a, b in combinations(group, 2):
+            if _undecided(a.key.pattern, b.key.pattern) and _meet(a, b):
+                yield Tie(a, b, "one path can fit both, and their captures stand on equal terms")
+
+
+def _reason(a: Rule[V], b: Rule[V], shared: Sequence[bytes]) -> str:
+    what = "the same path"
+    if a.key.host is not None:
+        what += f" of host {show(a.key.host)}"
+    if shared:
+        what += f", both for {b', '.join(shared).decode()}"
+    if a.conditions:
+        what += f", {len(a.conditions)} condition(s) each, which one request could meet together"
+    return what
+
+
+def _blur(pattern: Pattern) -> object:
+    """What two patterns must share before segments of equal rank can make them undecided."""
+    for index, segment in enumerate(pattern.segments):
+        if len(segment.names) > 1:
+            before = tuple(s.parts for s in pattern.segments[:index])
+            return before, segment.rank, segment.parts[0], segment.parts[-1]
+    raise AssertionError(pattern)
+
+
+def _undecided(a: Pattern, b: Pattern) -> bool:
+    """Tell whether one path can fit both and the first segments to differ have equal rank."""
+    for x, y in zip(a.segments, b.segments, strict=False):
+        if x.parts != y.parts:
+            return x.rank == y.rank and a.overlaps(b)
+    return False
+
+
+def _meet(a: Rule[V], b: Rule[V]) -> bool:
+    """Tell whether one request can fit hosts, methods and conditions of both."""
+    hosts = (a.key.host, b.key.host)
+    if None not in hosts and hosts[0] != hosts[1]:
+        ends = [host.removeprefix(b"*") for host in hosts if host is not None]
+        wild = [host for host in hosts if host is not None and host.startswith(b"*.")]
+        if not wild or not (ends[0].endswith(ends[1]) or ends[1].endswith(ends[0])):
+            return False
+    methods = [_served(rule.key.methods) for rule in (a, b)]
+    if methods[0] and methods[1] and not methods[0] & methods[1]:
+        return False
+    return not a.conditions.excludes(b.conditions)
+
+
+def _served(methods: frozenset[bytes]) -> frozenset[bytes]:
+    return methods.union(_FOLLOW_GET) if b"GET" in methods else methods
