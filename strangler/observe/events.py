@@ -7,6 +7,7 @@ the edge did), ``strangler.errors`` (what it could not do, with tracebacks).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -42,7 +43,7 @@ def as_value(value: object) -> str:
 
 
 class _Line(logging.Formatter):
-    """Write events in the form asked for, and foreign records (Tornado's, asyncio's) beside them."""
+    """Write events in the form asked for; records of other libraries are named by their logger."""
 
     def __init__(self, process: str, form: Literal["text", "json"]) -> None:
         super().__init__()
@@ -71,10 +72,8 @@ class _Direct(logging.Handler):
     """Write at once. For the supervisor, which has no threads because it forks."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
+        with contextlib.suppress(OSError):  # nobody reads standard error: nowhere to say so
             os.write(2, (self.format(record) + "\n").encode("utf-8", "backslashreplace"))
-        except OSError:  # nobody reads standard error: there is nowhere to say so
-            pass
 
 
 class _Queued(logging.Handler):

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One worker: the data plane on its own event loop.
+
+A worker serves its inherited sockets with the snapshot in force, applies the generation that the
+control process announces, answers its pings, and drains when it is told to. Requests in flight
+end with the snapshot they began with. It never needs the control process in order to serve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from strangler.config.snapshot import Limits, ListenTls, Snapshot
+from strangler.edge import tls
+from strangler.edge.channel import Channel, Message
+from strangler.observe.access import AccessLog
+from strangler.observe.events import announce
+
+_LAG_EVERY = 0.5
+
+
+class Engine(Protocol):
+    """What a worker asks of the HTTP engine."""
+
+    @property
+    def connections(self) -> int:
+        """Return how many are open."""
+
+    def protocol(self) -> asyncio.Protocol:
+        """Make the protocol of one accepted connection."""
+
+    def set_limits(self, limits: Limits) -> None:
+        """Apply ``limits`` to what begins from now on."""
+
+    def start_drain(self) -> None:
+        """Take nothing new; let what runs say ``Connection: close``."""
+
+    def drained(self, timeout: float) -> Awaitable[object]:
+        """Wait until no connection is left, at most ``timeout`` seconds."""
+
+    def abort_all(self) -> None:
+        """Cut every connection."""
+
+
+class DataPlane(Protocol):
+    """What a worker asks of the application that decides and forwards."""
+
+    def swap(self, snapshot: Snapshot) -> None:
+        """Use ``snapshot`` for every request that begins from now on."""
+
+    def status(self) -> dict[str, Any]:
+        """Return small numbers for the health check."""
+
+    def close(self) -> Awaitable[None]:
+        """Close what is pooled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """The sockets of one listener that a worker serves, and their certificate if it has one."""
+
+    sockets: Sequence[socket.socket]
+    tls: ListenTls | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that a worker is given.
+
+    snapshot: in force when the worker starts · load: reads an announced bundle, may be slow ·
+    build: makes the data plane and its engine; called on the running loop.
+    """
+
+    slot: int
+    doors: Sequence[Door]
+    channel: Channel
+    snapshot: Snapshot
+    load: Callable[[str, int], Snapshot]
+    build: Callable[[Snapshot, AccessLog], tuple[DataPlane, Engine]]
+    access: Callable[[], AccessLog]
+
+
+def run(job: Job, link: Channel) -> int:
+    """Live as worker ``job.slot`` until drained; return the exit code."""
+    # A thread that parses a new configuration gives way to the loop within a millisecond.
+    sys.setswitchinterval(0.001)
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(Worker(job, link).serve())
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Make a uvloop event loop, or asyncio's own where uvloop does not install."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class Worker:
+    """The life of one worker."""
+
+    def __init__(self, job: Job, link: Channel) -> None:
+        """Prepare; nothing is accepted before :meth:`serve`."""
+        self._job = job
+        self._link = link
+        self._snapshot = job.snapshot
+        self._started = time.time()
+        self._lag = 0.0
+        self._stop = asyncio.Event()
+        self._draining = False
+        self._asked = False
+        self._wanted: tuple[int, str, str] | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._trouble = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def _limits(self) -> Limits:
+        return self._snapshot.limits
+
+    async def serve(self) -> int:
+        """Listen, say so, serve until asked to stop, drain."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        self._access = access = self._job.access()
+        access.start()
+        loop.add_signal_handler(signal.SIGUSR1, access.reopen)
+        self._edge, self._engine = self._job.build(self._snapshot, access)
+        servers = await self._listen()
+        self._link.attach(self._on_link, self._stop.set)
+        self._job.channel.attach(self._on_control)
+        self._keep(self._measure_lag())
+        gc.collect()
+        gc.freeze()
+        self._link.send({"kind": "ready", "pid": os.getpid()})
+        self._tell()
+        await self._stop.wait()
+        await self._drain(servers)
+        return 0
+
+    async def _listen(self) -> list[tuple[asyncio.Server, socket.socket, ssl.SSLContext | None]]:
+        loop = asyncio.get_running_loop()
+        servers = []
+        certificates = []
+        for door in self._job.doors:
+            context = None
+            if door.tls is not None:
+                certificate = tls.Certificate(door.tls)
+                certificates.append(certificate)
+                context = certificate.context
+            for sock in door.sockets:
+                server = await loop.create_server(
+                    self._engine.protocol, sock=sock, ssl=context, backlog=4096
+                )
+                servers.append((server, sock, context))
+        if certificates:
+            self._keep(tls.keep_fresh(certificates))
+        return servers
+
+    async def _drain(
+        self, servers: list[tuple[asyncio.Server, socket.socket, ssl.SSLContext | None]]
+    ) -> None:
+        self._draining = True
+        if not self._asked:
+            self._link.send({"kind": "leaving"})
+        self._tell()
+        taken = []
+        for server, sock, context in servers:
+            taken += [(conn, context) for conn in accept_queued(sock)]
+            server.close()
+        loop = asyncio.get_running_loop()
+        for conn, context in taken:
+            with contextlib.suppress(OSError, ssl.SSLError):
+                await loop.connect_accepted_socket(self._engine.protocol, conn, ssl=context)
+        self._engine.start_drain()
+        await self._engine.drained(self._limits.drain)
+        left = self._engine.connections
+        if left:
+            announce("drain.cut", level=30, connections=left, after=self._limits.drain)
+            self._engine.abort_all()
+        for task in list(self._tasks):
+            task.cancel()
+        await self._edge.close()
+        self._access.close()
+
+    # ---------------------------------------------------------------- control
+
+    def _on_link(self, message: Message) -> None:
+        if message.get("kind") == "draining":
+            self._asked = True
+
+    def _on_control(self, message: Message) -> None:
+        if message.get("kind") != "state":
+            return
+        wanted = (int(message["generation"]), str(message["hash"]), str(message["bundle"]))
+        if wanted[:2] == (self._snapshot.generation, self._snapshot.hash):
+            self._wanted = None
+        elif wanted != self._wanted or (self._loading is None and self._trouble):
+            self._wanted = wanted
+            if self._loading is None:
+                self._loading = self._keep(self._catch_up())
+        self._tell(message.get("seq", 0))
+
+    async def _catch_up(self) -> None:
+        """Load what was announced last, off the loop, and put it in force."""
+        loop = asyncio.get_running_loop()
+        while self._wanted is not None:
+            wanted = self._wanted
+            generation, _, bundle = wanted
+            try:
+                snapshot = await loop.run_in_executor(None, self._job.load, bundle, generation)
+            except Exception as problem:  # whatever it is, the snapshot in force goes on
+                self._trouble = f"{type(problem).__name__}: {problem}"
+                announce("config.unusable", level=40, generation=generation, error=self._trouble)
+                break
+            if wanted != self._wanted:
+                continue
+            self._edge.swap(snapshot)
+            self._engine.set_limits(snapshot.limits)
+            self._snapshot = snapshot
+            self._wanted = None
+            self._trouble = ""
+        self._loading = None
+        self._tell()
+
+    def _tell(self, seq: int = 0) -> None:
+        """Tell the control process how this worker is."""
+        self._job.channel.send(
+            {
+                "kind": "status",
+                "seq": seq,
+                "slot": self._job.slot,
+                "pid": os.getpid(),
+                "started": self._started,
+                "generation": self._snapshot.generation,
+                "hash": self._snapshot.hash,
+                "trouble": self._trouble[:500],
+                "draining": self._draining,
+                "connections": self._engine.connections,
+                "lag": round(self._lag, 4),
+                "rss": rss(),
+                "dropped_log_lines": self._access.dropped,
+                "edge": self._edge.status(),
+            }
+        )
+
+    async def _measure_lag(self) -> None:
+        """Note how late a timer comes: the time that every connection waits besides its own."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LAG_EVERY
+            await asyncio.sleep(_LAG_EVERY)
+            self._lag = max(loop.time() - due, 0.0)
+
+    def _keep(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def accept_queued(sock: socket.socket) -> list[socket.socket]:
+    """Accept, without waiting, every connection that the kernel has already completed."""
+    taken = []
+    with contextlib.suppress(OSError):
+        while True:
+            conn, _ = sock.accept()
+            conn.setblocking(False)
+            taken.append(conn)
+    return taken
+
+
+def rss() -> int:
+    """Return this process's resident memory in bytes; 0 where /proc does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0
