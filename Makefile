@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make help` lists what there is.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench golden docs clean
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
+	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+BIN := .venv/bin
+# The tools run as modules: a script's first line can't hold a path with spaces.
+PY := $(BIN)/python
+STAMP := .venv/.installed
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## Make the virtual environment in .venv/
+
+$(STAMP): setup.cfg pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: PYTHON=/path/to/python3.11 make setup" >&2; exit 1; }
+	@test -x $(PY) || { echo "making .venv"; $(PYTHON) -m venv .venv; }
+	@echo "installing what setup.cfg names"
+	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[site,test]'
+	@touch $@
+
+run: $(STAMP) ## Start the whole site: edge 8000, admin 8010, legacy 8100, materia 8101
+	@$(PY) tools/local_site.py
+
+test: $(STAMP) ## Install the servers that tests need, run every test
+	@$(PY) tests/servers/install.py
+	@$(PY) tools/run_tests.py
+
+check: $(STAMP) ## Check format, lint and types
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+format: $(STAMP) ## Format the code and mend what the linter can
+	@$(PY) -m ruff check --fix-only .
+	@$(PY) -m ruff format .
+
+bench: $(STAMP) ## Measure beside nginx, HAProxy and a naive proxy; writes bench/RESULTS.md
+	@$(PY) tests/servers/install.py --bench
+	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[bench]'
+	@$(PY) bench/run.py
+
+clean: ## Remove what can be made again: .venv, var, caches
+	@rm -rf .venv var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
