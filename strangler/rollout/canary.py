@@ -11,6 +11,7 @@ from typing import Final, Literal
 from .stage import Malformed, parse_percent
 from .sticky import By
 
+_READER: Final = By()
 _GROWTH: Final = re.compile(r"\+([0-9]{1,6}(?:\.[0-9]{1,4})?)[ ]?(pp|%)?", re.ASCII)
 
 
@@ -37,7 +38,7 @@ class Canary:
     holds the step or goes back one.
     """
 
-    by: By = By()
+    by: By = _READER
     group: str | None = None
     steps: tuple[int, ...] = ()
     hold: float = 0.0

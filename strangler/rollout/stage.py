@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, get_args
 
 Word = Literal["legacy", "shadow", "canary", "live", "sealed", "retired"]
 
@@ -81,14 +81,13 @@ def parse_stage(text: str) -> Stage:
         elif word.rstrip("0123456789.%") in _WITH_PERCENT:
             hint = "leave a space before the percentage"
         raise Malformed("legacy, shadow N%, canary N%, live, sealed or retired", repr(text), hint)
-    known = cast(Word, word)
     if word in _WITH_PERCENT:
         if not rest:
             raise Malformed(f"{word} with a percentage", repr(text), f"write {word} 5%")
-        return Stage(known, parse_percent(rest.strip(), len(text) - len(rest)) / 100)
+        return Stage(word, parse_percent(rest.strip(), len(text) - len(rest)) / 100)
     if space:
         raise Malformed(f"{word} alone", repr(text), f"write {word}", len(word))
-    return Stage(known)
+    return Stage(word)
 
 
 def parse_percent(text: str, offset: int = 0) -> int:

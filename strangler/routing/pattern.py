@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .reading import SLASH, decode, raw_offset
+from .reading import SLASH, decode, raw_offset, show
 
 # A rank orders by specificity; the smaller is the more specific. What a shorter pattern lacks
 # counts as the least: of two readings of one path, the longer pattern says more.
@@ -69,6 +68,12 @@ class Segment:
             return (_CAPTURE,)
         first, last = self.parts[0], self.parts[-1]
         return (_PARTIAL, -sum(map(len, self.parts)), -len(first), -len(last), len(self.names))
+
+    def __str__(self) -> str:
+        text = show(self.parts[0])
+        for name, part in zip(self.names, self.parts[1:], strict=True):
+            text += f"{{{name}}}{show(part)}"
+        return text
 
     def spans(self, text: bytes) -> list[tuple[int, int]] | None:
         """Find where in the decoded segment `text` each capture is; None if it doesn't fit.
@@ -137,6 +142,10 @@ class Pattern:
     def rank(self) -> Rank:
         return (*(s.rank for s in self.segments), (_REST if self.rest else _END,))
 
+    def __str__(self) -> str:
+        parts = [*map(str, self.segments), *([REST] if self.rest else [])]
+        return "/" + "/".join(parts)
+
     def fits(self, reading: bytes) -> bool:
         """Tell whether the decoded path `reading` fits."""
         if reading == b"*":
@@ -151,12 +160,9 @@ class Pattern:
         """Take what the captures hold out of the raw path that fits, in its raw bytes."""
         if raw == b"*":
             return {REST: b""}
-        return self.params_of(raw.split(b"/"))
-
-    def params_of(self, raw: Sequence[bytes]) -> dict[str, bytes]:
-        """Take the captures out of a raw path that was split at its slashes."""
+        texts = raw.split(b"/")
         params: dict[str, bytes] = {}
-        for segment, text in zip(self.segments, raw[1:], strict=False):
+        for segment, text in zip(self.segments, texts[1:], strict=False):
             if segment.is_capture:
                 params[segment.names[0]] = text
             elif segment.names:
@@ -164,7 +170,7 @@ class Pattern:
                 for name, (start, end) in zip(segment.names, spans or (), strict=True):
                     params[name] = text[raw_offset(text, start) : raw_offset(text, end)]
         if self.rest:
-            params[REST] = b"/".join(raw[len(self.segments) + 1 :])
+            params[REST] = b"/".join(texts[len(self.segments) + 1 :])
         return params
 
     def overlaps(self, other: Pattern) -> bool:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from strangler.errors import RequestRejected
+
 # Stands for an encoded slash in a reading, so that it stays data within its segment. It can't be
 # taken for anything else: no key may hold it, and an encoded NUL isn't decoded.
 SLASH = b"\0"
@@ -16,24 +18,15 @@ _SLASHES = re.compile(rb"//+")
 _AS_SLASHES = bytes.maketrans(b"\0\\", b"//")
 
 
-class AmbiguousPath(Exception):
-    """Two readings of one path lead to different routes, so the path can't be routed safely.
+class AmbiguousPath(RequestRejected):
+    """Refuse a path (400) whose readings lead to different places, so that none is safe.
 
-    `path` is the raw path, `other` the second reading, `key` and `other_key` the keys of the two
-    routes (None: no route). The answer is a 400.
+    `path` is the raw path; `detail` says which readings go where.
     """
 
-    def __init__(
-        self, path: bytes, other: bytes, key: str | None = None, other_key: str | None = None
-    ) -> None:
+    def __init__(self, path: bytes, detail: str) -> None:
+        super().__init__(400, detail)
         self.path = path
-        self.other = other
-        self.key = key
-        self.other_key = other_key
-        super().__init__(
-            f"{show(path)} goes to {key or 'no route'}, but read as {show(other)} "
-            f"it goes to {other_key or 'no route'}"
-        )
 
 
 def show(raw: bytes) -> str:
