@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pages of the articles app."""
 
-from datetime import datetime
 from typing import Any
+from zlib import crc32
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.mixins import PermissionRequiredMixin
-from django.db.models import F, Max, QuerySet
+from django.db.models import Count, F, Max, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import cache_control, cache_page
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import conditional_page, last_modified, require_POST, require_safe
+from django.views.decorators.http import conditional_page, etag, require_POST, require_safe
 from django.views.decorators.vary import vary_on_cookie
 from django.views.generic import ListView, TemplateView, UpdateView
 from django.views.generic.dates import (
@@ -81,22 +81,22 @@ class HeadingPage(ListView):
         return super().get_context_data(heading=self.heading, kicker=self.kicker, **kwargs)
 
 
-def section_changed(request: HttpRequest, slug: str) -> datetime | None:
-    """Return when an article of the section last changed.
-
-    Readers with a session have their name in the page, so theirs is not conditional.
-    """
-    if request.session.session_key or request.GET:
+def section_etag(request: HttpRequest, slug: str) -> str | None:
+    """Return a weak ETag of a section's first page, as long as no cookie can change the page."""
+    if request.COOKIES or request.GET:
         return None
-    inside = Article.public.filter(section__slug=slug)
-    return inside.order_by().aggregate(moment=Max("updated_at"))["moment"]
+    inside = Article.objects.filter(section__slug=slug)  # withdrawn ones too: they changed the list
+    state = inside.order_by().aggregate(
+        n=Count("pk"), at=Max("updated_at"), name=Max("section__name")
+    )
+    return f'W/"{crc32(repr(state).encode()):08x}"' if state["n"] else None
 
 
 class SectionPage(HeadingPage):
     model, column, kicker = Section, "section", "Editoria"
 
     @method_decorator(vary_on_cookie)
-    @method_decorator(last_modified(section_changed))
+    @method_decorator(etag(section_etag))
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().get(request, *args, **kwargs)
 

@@ -28,6 +28,12 @@ INSTALLED_APPS = [
     "portal",
     "accounts",
     "articles",
+    "comments",
+    "polls",
+    "photos",
+    "search",
+    "help",
+    "health",
     "api",
 ]
 
@@ -97,6 +103,8 @@ WHITENOISE_USE_FINDERS = True  # serves the apps' own files; `collectstatic` sta
 MEDIA_URL = "/media/"
 MEDIA_ROOT = VAR_DIR / "media"
 PHOTO_MAX_BYTES = 64 * 1024 * 1024
+FILE_UPLOAD_TEMP_DIR = VAR_DIR / "uploads"  # beside the media: a finished upload is only renamed
+FILE_UPLOAD_TEMP_DIR.mkdir(parents=True, exist_ok=True)
 FILE_UPLOAD_PERMISSIONS = 0o644
 
 # Who hears of a published article, and the token that they and we present.
