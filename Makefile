@@ -32,9 +32,11 @@ test: $(STAMP) ## Install the servers that tests need, run every test
 	@$(PY) tools/run_tests.py
 
 check: $(STAMP) ## Check format, lint and types
-	@$(PY) -m ruff format --check .
-	@$(PY) -m ruff check .
-	@$(PY) -m mypy
+	@status=0; \
+	$(PY) -m ruff format --check --output-format=concise . || { status=1; echo "make format mends that"; }; \
+	$(PY) -m ruff check --output-format=concise . || status=1; \
+	$(PY) -m mypy || status=1; \
+	exit $$status
 
 format: $(STAMP) ## Format the code and mend what the linter can
 	@$(PY) -m ruff check --fix-only .

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``make run``'s process runner: clear about ports, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from servers.process import free_port
+
+ROOT = Path(__file__).resolve().parents[3]
+RUNNER = ROOT / "tools" / "local_site.py"
+
+# Answers every path with 200, and has a child of its own that ignores the polite signals.
+PART = """\
+import http.server, os, signal, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c",
+    "import signal; signal.signal(15, signal.SIG_IGN); print(1, flush=True); signal.pause()"],
+    stdout=subprocess.PIPE)
+child.stdout.readline()
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+for port in sys.argv[2:]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Answer)
+    import threading
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+print("pids", os.getpid(), child.pid, flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout, its path with a space, whose parts are small programs and have their data."""
+    folder = tmp_path / "a checkout"
+    (folder / "tools").mkdir(parents=True)
+    (folder / "tools" / "local_site.py").write_bytes(RUNNER.read_bytes())
+    (folder / "part.py").write_text(PART)
+    (folder / "Procfile").write_text(
+        "edge: python part.py edge $EDGE_PORT $ADMIN_PORT\n"
+        "legacy: python part.py legacy $LEGACY_PORT\n"
+        "materia: python part.py materia $MATERIA_PORT\n"
+    )
+    (folder / "legacy_django").mkdir()
+    (folder / "legacy_django" / "manage.py").write_text("")
+    (folder / "var").mkdir()
+    (folder / "var" / "legacy.sqlite3").touch()
+    (folder / "var" / "materia.sqlite3").touch()
+    return folder
+
+
+def ports() -> dict[str, str]:
+    names = ("EDGE_PORT", "ADMIN_PORT", "LEGACY_PORT", "MATERIA_PORT")
+    found: set[int] = set()
+    while len(found) < len(names):
+        found.add(free_port())
+    return {name: str(port) for name, port in zip(names, found, strict=True)}
+
+
+def start(checkout: Path, env: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, checkout / "tools" / "local_site.py"],
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@contextmanager
+def running(checkout: Path, env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Give the runner and what it printed until everything was up."""
+    runner = start(checkout, env)
+    printed = ""
+    try:
+        assert runner.stdout
+        for line in runner.stdout:
+            printed += line
+            if "Ctrl-C stops everything" in line:
+                break
+        else:
+            raise AssertionError(printed)
+        yield runner, printed
+    finally:
+        runner.kill()
+        runner.communicate()
+
+
+def pids(printed: str) -> list[int]:
+    lines = [line for line in printed.splitlines() if "| pids " in line]
+    return [int(word) for line in lines for word in line.split()[-2:]]
+
+
+def ends(pid: int, within: float = 15.0) -> bool:
+    """Wait until the process has ended."""
+    try:
+        watched = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([watched], [], [], within)[0])
+    finally:
+        os.close(watched)
+
+
+def test_it_says_where_to_look_and_names_every_line(checkout: Path) -> None:
+    env = ports()
+    with running(checkout, env) as (runner, printed):
+        for port in env.values():
+            assert f"http://localhost:{port}/" in printed
+        assert "legacy  | pids" in printed
+        assert runner.poll() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_every_process_and_its_children(checkout: Path, number: int) -> None:
+    with running(checkout, ports()) as (runner, printed):
+        family = pids(printed)
+        assert len(family) == 6
+        runner.send_signal(number)
+        assert runner.wait(20) == 0
+        assert all(ends(pid) for pid in family)
+
+
+def test_a_part_that_ends_takes_the_others_along(checkout: Path) -> None:
+    with running(checkout, ports()) as (runner, printed):
+        family = pids(printed)
+        os.kill(family[0], signal.SIGKILL)
+        assert runner.stdout
+        rest = runner.stdout.read()
+        assert runner.wait(20) == 1
+        assert "ended, so everything is stopped" in rest
+        assert all(ends(pid) for pid in family)
+
+
+def test_the_parts_end_when_the_runner_is_killed(checkout: Path) -> None:
+    with running(checkout, ports()) as (runner, printed):
+        family = pids(printed)
+        runner.kill()
+        # The stubborn grandchildren are beyond reach then; a real part ends its own.
+        leaders, children = family[::2], family[1::2]
+        try:
+            assert all(ends(pid) for pid in leaders)
+        finally:
+            for pid in children:
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_a_taken_port_is_named_with_the_way_out(checkout: Path) -> None:
+    env = ports()
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", int(env["LEGACY_PORT"])))
+        squatter.listen()
+        runner = start(checkout, env)
+        printed, _ = runner.communicate(timeout=20)
+    assert runner.returncode == 1
+    assert f"port {env['LEGACY_PORT']} can't be used" in printed
+    assert "LEGACY_PORT=" in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"EDGE_PORT": "http"}, "EDGE_PORT: expected a port"),
+        ({"EDGE_PORT": "0"}, "from 1 to 65535"),
+    ],
+)
+def test_a_port_that_is_none_is_refused(checkout: Path, change: dict[str, str], said: str) -> None:
+    runner = start(checkout, {**ports(), **change})
+    printed, _ = runner.communicate(timeout=20)
+    assert runner.returncode == 1
+    assert said in printed
+
+
+def test_one_port_for_two_parts_is_refused(checkout: Path) -> None:
+    env = ports()
+    env["MATERIA_PORT"] = env["EDGE_PORT"]
+    printed, _ = start(checkout, env).communicate(timeout=20)
+    assert "EDGE_PORT and MATERIA_PORT are both" in printed
+
+
+def test_an_interrupted_first_fill_is_made_anew(checkout: Path) -> None:
+    """What stands in var/ under its final name is always whole."""
+    (checkout / "var" / "legacy.sqlite3").unlink()
+    (checkout / "var" / "legacy.sqlite3.new").write_text("half")
+    (checkout / "legacy_django" / "manage.py").write_text(
+        "import os, sys\n"
+        "if sys.argv[1] == 'semear': raise SystemExit(3)\n"
+        "open(os.environ['LEGACY_DB'], 'x').close()\n"
+    )
+    runner = start(checkout, ports())
+    runner.communicate(timeout=20)
+    assert runner.returncode == 3
+    assert not (checkout / "var" / "legacy.sqlite3").exists()
+
+    (checkout / "legacy_django" / "manage.py").write_text(
+        "import os, sys\n"
+        "if sys.argv[1] == 'migrate': open(os.environ['LEGACY_DB'], 'x').close()\n"
+        "if sys.argv[1] == 'semear': open(os.environ['LEGACY_DB'], 'w').write('whole')\n"
+    )
+    with running(checkout, ports()):
+        assert (checkout / "var" / "legacy.sqlite3").read_text() == "whole"
