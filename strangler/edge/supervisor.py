@@ -111,7 +111,8 @@ class Supervisor:
 
         drain: seconds that a child gets to finish, asked for when a drain begins.
         on_ready: called once all seats are ready for the first time, with what each child told.
-        on_message: a child's message that the supervisor itself does not know.
+        on_message: a child's message that the supervisor itself does not know; also the
+        supervisor's own ``{"kind": "upgrade_rejected", "reason": …}``.
         release: close this process's listening sockets (a final drain has begun).
         keep: what an upgrade has to pass on beside the children, as JSON values; its descriptors
         are inheritable already.
@@ -465,8 +466,7 @@ class Supervisor:
         if self._stopping_since is not None:
             return
         if code != 0:
-            announce("upgrade.rejected", level=logging.ERROR, trial=_cause(code))
-            systemd.notify(READY=1)
+            self._reject_upgrade(f"the trial of the new code ended with {_cause(code)}")
             return
         children = self._children()
         for child in children:
@@ -490,8 +490,14 @@ class Supervisor:
             os.execve(self._command[0], self._command, environment)
         except OSError as problem:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            announce("upgrade.rejected", level=logging.ERROR, error=problem.strerror)
-            systemd.notify(READY=1)
+            for child in children:
+                child.link.sock.set_inheritable(False)
+            self._reject_upgrade(problem.strerror or str(problem))
+
+    def _reject_upgrade(self, reason: str) -> None:
+        announce("upgrade.rejected", level=logging.ERROR, reason=reason)
+        self._on_message("supervisor", {"kind": "upgrade_rejected", "reason": reason})
+        systemd.notify(READY=1)
 
 
 def inherited() -> dict[str, Any] | None:

@@ -1,0 +1,501 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The composition root: options and one snapshot become rooms, listeners and processes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import logging
+import os
+import signal
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from strangler.config.diagnostics import ConfigRejected
+from strangler.config.snapshot import Listen, ListenTls, Snapshot
+from strangler.control import process
+from strangler.control.state import State, read_bundle
+from strangler.edge import sockets, systemd, tls, worker
+from strangler.edge.channel import Channel, Message, pair
+from strangler.edge.http1 import Server
+from strangler.edge.supervisor import TRIAL, Seat, Supervisor, inherited
+from strangler.exchange import Edge
+from strangler.observe import events
+from strangler.observe.access import AccessLog, Form
+from strangler.observe.events import announce
+from strangler.observe.writer import Writer
+
+_REFUSED = 2
+"""Exit code for what the person who typed has to correct."""
+_FAILED = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What `strangler serve` is told. Empty or None: routes.yaml decides, else the default.
+
+    admin: an address, or "none".
+    """
+
+    config: str = "routes.yaml"
+    listen: tuple[str, ...] = ()
+    admin: str = ""
+    workers: int | None = None
+    access_log: Form = "text"
+    access_file: str = "-"
+    log: Literal["text", "json"] = "text"
+    tls_cert: str = ""
+    tls_key: str = ""
+    last_good: bool = False
+
+
+class _Refused(Exception):
+    """Stop the start with a message for the person who typed."""
+
+
+def serve(options: Options) -> int:
+    """Run the site until it is told to stop; return the exit code.
+
+    0: drained · 1: a process or address failed · 2: the configuration or an option is refused.
+    """
+    events.set_up("supervisor", options.log, threads=False)
+    try:
+        return _Site(options).serve()
+    except ConfigRejected as rejected:
+        for one in rejected.diagnostics:
+            print(one, file=sys.stderr)
+        count = sum(one.severity == "error" for one in rejected.diagnostics)
+        print(
+            f"strangler: {options.config} was rejected ({count} error{'s' * (count != 1)}); "
+            "nothing was started",
+            file=sys.stderr,
+        )
+        return _REFUSED
+    except (_Refused, sockets.BadAddress) as refused:
+        print(f"strangler: {refused}", file=sys.stderr)
+        return _REFUSED
+    except sockets.BindFailed as failed:
+        print(f"strangler: {failed}", file=sys.stderr)
+        return _FAILED
+
+
+class _Site:
+    """One start of the site: everything that the supervisor hands to its children."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.former = inherited() or {}
+        # The folder in use rather than the one wished for: it may be a temporary one.
+        self.state = State(Path(self.former.get("state") or state_folder(options.config)))
+        self.rejected: ConfigRejected | None = None
+        self.snapshot = self._first_snapshot()
+        self.bundle = ""
+        self.tls = self._tls()
+        self.listeners: list[sockets.Listener] = []
+        self.admin: sockets.Listener | None = None
+        self.workers = options.workers or self.snapshot.workers or len(os.sched_getaffinity(0)) or 1
+        self.channels: list[tuple[Channel, Channel]] = []
+        self.upgrade_rejected = ""
+
+    # ---------------------------------------------------------------- start
+
+    def serve(self) -> int:
+        if os.environ.get(TRIAL):
+            # The code before an upgrade asks whether this code starts at all.
+            self._addresses()
+            return 0
+        self.bundle = self.state.accept(self.snapshot)
+        self._open()
+        self.channels = [pair() for _ in range(self.workers)]
+        seats = [Seat("control", self._run_control, last=True)]
+        seats += [Seat(f"worker {slot + 1}", self._worker(slot)) for slot in range(self.workers)]
+        supervisor = Supervisor(
+            seats,
+            drain=lambda: self.snapshot.limits.drain,
+            on_ready=self._on_ready,
+            on_message=self._on_message,
+            release=self._release,
+            keep=self._keep,
+            former=self.former.get("children", ()),
+        )
+        code = supervisor.run()
+        sockets.unlink_unix([*self.listeners, *([self.admin] if self.admin else [])])
+        self._forget_pid()
+        return code
+
+    def _first_snapshot(self) -> Snapshot:
+        """Load the files; fall back on the configuration accepted last where that is allowed."""
+        try:
+            return load_files(self.options.config, self.state)
+        except ConfigRejected as rejected:
+            last = self.state.accepted()
+            # A running site goes on with what it serves; a new one only if it is told so.
+            if last is None or not (self.options.last_good or self.former or _is_trial()):
+                raise
+            snapshot = load_bundle(last.path, last.generation)
+            self.rejected = rejected
+            announce(
+                "config.last_good",
+                level=logging.WARNING,
+                generation=last.generation,
+                hash=last.hash[:12],
+            )
+            return snapshot
+
+    def _tls(self) -> ListenTls | None:
+        cert, key = self.options.tls_cert, self.options.tls_key
+        if bool(cert) != bool(key):
+            raise _Refused("--tls-cert and --tls-key go together")
+        if not cert:
+            return None
+        return ListenTls(cert=os.path.abspath(cert), key=os.path.abspath(key))
+
+    def _addresses(self) -> tuple[list[Listen], Listen | None]:
+        """Settle the addresses: the command line, else the file, else the defaults."""
+        options, snapshot = self.options, self.snapshot
+        if options.listen:
+            listen = [sockets.parse(text, tls=self.tls) for text in options.listen]
+        elif snapshot.listen:
+            listen = list(snapshot.listen)
+        else:
+            port = os.environ.get("EDGE_PORT", "8000")
+            listen = [sockets.parse(f"127.0.0.1:{port}", tls=self.tls)]
+        for one in listen:
+            if one.tls is not None:
+                try:
+                    tls.make_context(one.tls)
+                except (OSError, ssl.SSLError) as problem:
+                    raise _Refused(f"{one.tls.cert}: {tls.why(problem)}") from None
+        if options.admin == "none":
+            return listen, None
+        admin = snapshot.admin
+        if options.admin or admin is None:
+            port = os.environ.get("ADMIN_PORT", "8010")
+            admin = sockets.parse(options.admin or f"127.0.0.1:{port}")
+        return listen, admin
+
+    def _open(self) -> None:
+        """Bind all addresses, or take over the sockets of the code before an upgrade."""
+        listen, admin = self._addresses()
+        found = sockets.inherit(self.former.get("listeners", ()))
+        if not self.former and not self.options.listen:
+            activated = sockets.from_systemd()
+            if activated:
+                self.listeners = [
+                    replace(one, listen=replace(one.listen, tls=self.tls)) for one in activated
+                ]
+                listen = []
+        try:
+            for one in listen:
+                self.listeners.append(self._take(one, found, self.workers))
+            if admin is not None:
+                self.admin = self._take(admin, found, 1)
+        except sockets.BindFailed:
+            self._release()
+            raise
+        for spare in (listener for group in found.values() for listener in group):
+            spare.close()
+
+    def _take(
+        self, listen: Listen, found: dict[str, list[sockets.Listener]], slots: int
+    ) -> sockets.Listener:
+        inherited_ones = found.get(str(listen))
+        if not inherited_ones:
+            return sockets.bind(listen, slots)
+        listener = inherited_ones.pop(0)
+        listener.listen = listen
+        sockets.grow(listener, slots)
+        return listener
+
+    # ---------------------------------------------------------------- the supervisor's questions
+
+    def _on_ready(self, told: dict[str, Message]) -> None:
+        where = ", ".join(listener.url for listener in self.listeners)
+        parts = [f"strangler: serving on {where}"]
+        if self.admin is not None:
+            parts.append(f"admin {self.admin.url}")
+        parts += [
+            f"{self.workers} worker{'s' * (self.workers != 1)}",
+            f"{len(self.snapshot.routes)} routes",
+            f"generation {self.snapshot.generation}",
+        ]
+        os.write(2, (" · ".join(parts) + "\n").encode())
+        self._note_pid()
+
+    def _on_message(self, seat: str, message: Message) -> None:
+        if message.get("kind") == "accepted":
+            # A worker forked from now on begins with this one and need not read it first.
+            with contextlib.suppress(Exception):
+                self.snapshot = load_bundle(str(message["bundle"]), int(message["generation"]))
+                self.bundle = str(message["bundle"])
+                self.rejected = None
+        elif message.get("kind") == "upgrade_rejected":
+            self.upgrade_rejected = str(message["reason"])
+            self._note_pid()
+
+    def _release(self) -> None:
+        for listener in self.listeners:
+            listener.close()
+        if self.admin is not None:
+            self.admin.close()
+
+    def _keep(self) -> dict[str, object]:
+        kept = [*self.listeners, *([self.admin] if self.admin is not None else [])]
+        return {"listeners": sockets.export(kept), "state": str(self.state.folder)}
+
+    def _note_pid(self) -> None:
+        """Leave word of where this site runs, for `strangler upgrade` and `strangler reload`."""
+        with contextlib.suppress(OSError):
+            self.state.write(
+                "supervisor.json",
+                json.dumps(
+                    {
+                        "pid": os.getpid(),
+                        "ready": time.time(),  # changes when an upgrade ends, either way
+                        "admin": self.admin.url if self.admin is not None else None,
+                        "upgrade_rejected": self.upgrade_rejected,
+                    }
+                ).encode(),
+            )
+
+    def _forget_pid(self) -> None:
+        noted = _noted(self.state.folder)
+        if noted and noted.get("pid") == os.getpid():
+            with contextlib.suppress(OSError):
+                (self.state.folder / "supervisor.json").unlink()
+
+    # ---------------------------------------------------------------- children
+
+    def _worker(self, slot: int) -> Callable[[Channel], int]:
+        def live(link: Channel) -> int:
+            name = f"worker {slot + 1}"
+            events.set_up(name, self.options.log)
+            doors = []
+            for listener in self.listeners:
+                mine = listener.for_slot(slot, self.workers)
+                for sock in listener.sockets:
+                    if sock not in mine:
+                        sock.close()
+                doors.append(worker.Door(mine, listener.listen.tls))
+            if self.admin is not None:
+                self.admin.close()
+            for index, (ours, theirs) in enumerate(self.channels):
+                ours.close()
+                if index != slot:
+                    theirs.close()
+            job = worker.Job(
+                slot=slot,
+                doors=doors,
+                channel=self.channels[slot][1],
+                snapshot=self._newest(),
+                load=load_bundle,
+                build=_data_plane,
+                access=self._access_log,
+            )
+            try:
+                return worker.run(job, link)
+            finally:
+                events.put_down()
+
+        return live
+
+    def _newest(self) -> Snapshot:
+        """Return the configuration in force, which may be newer than what was forked with."""
+        last = self.state.accepted()
+        if last is None or last.hash == self.snapshot.hash:
+            return self.snapshot
+        try:
+            return load_bundle(last.path, last.generation)
+        except Exception:
+            return self.snapshot
+
+    def _access_log(self) -> AccessLog:
+        form = self.options.access_log
+        if form == "off":
+            return AccessLog("off")
+        return AccessLog(form, Writer(self.options.access_file, on_trouble=_tell_of_lost_lines))
+
+    def _run_control(self, link: Channel) -> int:
+        events.set_up("control", self.options.log)
+        for listener in self.listeners:
+            listener.close()
+        for _, theirs in self.channels:
+            theirs.close()
+        snapshot = self._newest()
+        last = self.state.accepted()
+        job = process.Job(
+            snapshot=snapshot,
+            bundle=last.path if last and last.hash == snapshot.hash else self.bundle,
+            state=self.state,
+            channels=[ours for ours, _ in self.channels],
+            doors=self.admin.sockets if self.admin is not None else [],
+            load=self._load_again,
+            changes=_changes,
+            rejected=self.rejected,
+        )
+        try:
+            return process.run(job, link)
+        finally:
+            events.put_down()
+
+    def _load_again(self, before: Snapshot, generation: int, yes: bool) -> Snapshot:
+        raise NotImplementedError
+
+
+def _is_trial() -> bool:
+    return bool(os.environ.get(TRIAL))
+
+
+def _data_plane(snapshot: Snapshot, access: AccessLog) -> tuple[Edge, Server]:
+    edge = Edge(snapshot, log=access)
+    return edge, Server(edge, limits=snapshot.limits)
+
+
+def _tell_of_lost_lines(count: int, error: str) -> None:
+    announce("access_log.dropped", level=logging.WARNING, lines=count, error=error)
+
+
+def state_folder(config: str) -> Path:
+    """Return where the site keeps its state: $STRANGLER_STATE, else `var` beside the file."""
+    told = os.environ.get("STRANGLER_STATE")
+    return Path(told).absolute() if told else Path(config).absolute().parent / "var"
+
+
+# -------------------------------------------------------------------- commands
+
+
+def upgrade(config: str, *, timeout: float = 90.0) -> int:
+    """Let the running site replace its own code and wait until it has; return the exit code."""
+    folder = state_folder(config)
+    before = _running(folder)
+    os.kill(before["pid"], signal.SIGUSR2)
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        time.sleep(0.1)
+        now = _noted(folder) or before
+        if now["ready"] != before["ready"]:
+            if now.get("upgrade_rejected"):
+                raise _Refused(f"the upgrade was rejected: {now['upgrade_rejected']}")
+            print(f"strangler: upgraded, pid {now['pid']}")
+            return 0
+    raise _Refused(f"no answer within {timeout:g} s; see the log of process {before['pid']}")
+
+
+def reload(config: str, *, yes: bool = False, admin: str = "") -> int:
+    """Let the running site read its configuration anew; print the outcome; return the exit code.
+
+    yes: confirm that many routes vanish.
+    """
+    where = admin or _running(state_folder(config)).get("admin")
+    if not where:
+        raise _Refused("the site has no admin listener; send its supervisor SIGHUP")
+    try:
+        link = http.client.HTTPConnection(str(where).removeprefix("http://"), timeout=30)
+        body = json.dumps({"yes": yes})
+        link.request("POST", "/-/reload", body, {"Content-Type": "application/json"})
+        answer = json.load(link.getresponse())
+    except (OSError, ValueError, http.client.HTTPException) as problem:
+        raise _Refused(f"{where}: {problem}") from None
+    if answer.get("ok"):
+        print(f"strangler: generation {answer['generation']}, {answer['routes']} routes")
+        return 0
+    for line in answer.get("text") or [answer.get("error")]:
+        print(line, file=sys.stderr)
+    return _REFUSED
+
+
+def _noted(folder: Path) -> dict[str, Any] | None:
+    try:
+        told = json.loads((folder / "supervisor.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def _running(folder: Path) -> dict[str, Any]:
+    told = _noted(folder)
+    if told is not None:
+        try:
+            os.kill(int(told["pid"]), 0)
+            return told
+        except (OSError, KeyError, ValueError):
+            pass
+    raise _Refused(f"no site runs with the state folder {folder}")
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add serve, upgrade and reload; each sets ``run``, which takes the parsed arguments."""
+    one = commands.add_parser("serve", help="run the edge until it is told to stop")
+    one.add_argument("--config", default="routes.yaml", metavar="FILE")
+    one.add_argument(
+        "--listen",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="HOST:PORT, [V6]:PORT, :PORT or unix:PATH, http:// or https:// before it; repeatable",
+    )
+    one.add_argument("--admin", default="", metavar="ADDRESS", help='address, or "none"')
+    one.add_argument("--workers", type=_count, metavar="N", help="default: one a core")
+    one.add_argument("--access-log", choices=("text", "json", "off"), default="text")
+    one.add_argument(
+        "--access-log-file", default="-", metavar="FILE", help="default: standard output"
+    )
+    one.add_argument("--log", choices=("text", "json"), default="text", help="form of events")
+    one.add_argument("--tls-cert", default="", metavar="FILE", help="PEM, with its chain")
+    one.add_argument("--tls-key", default="", metavar="FILE")
+    one.add_argument(
+        "--last-good",
+        action="store_true",
+        help="where the file is rejected, serve the configuration accepted last",
+    )
+    one.set_defaults(run=_run_serve)
+
+    one = commands.add_parser("upgrade", help="let the running site take up new code")
+    one.add_argument("--config", default="routes.yaml", metavar="FILE")
+    one.set_defaults(run=lambda given: _telling(upgrade, given.config))
+
+    one = commands.add_parser("reload", help="let the running site read its configuration anew")
+    one.add_argument("--config", default="routes.yaml", metavar="FILE")
+    one.add_argument("--admin", default=os.environ.get("STRANGLER_ADMIN", ""), metavar="ADDRESS")
+    one.add_argument("--yes", action="store_true", help="confirm that many routes vanish")
+    one.set_defaults(
+        run=lambda given: _telling(reload, given.config, yes=given.yes, admin=given.admin)
+    )
+
+
+def _run_serve(given: argparse.Namespace) -> int:
+    return serve(
+        Options(
+            config=given.config,
+            listen=tuple(given.listen),
+            admin=given.admin,
+            workers=given.workers,
+            access_log=given.access_log,
+            access_file=given.access_log_file,
+            log=given.log,
+            tls_cert=given.tls_cert,
+            tls_key=given.tls_key,
+            last_good=given.last_good,
+        )
+    )
+
+
+def _telling(command: Callable[..., int], *args: Any, **kwargs: Any) -> int:
+    try:
+        return command(*args, **kwargs)
+    except _Refused as refused:
+        print(f"strangler: {refused}", file=sys.stderr)
+        return _FAILED
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
+        raise argparse.ArgumentTypeError(f"expected 1-1024, got {text!r}")
+    return int(text)

@@ -1,0 +1,406 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of the control process.
+
+It holds the configuration in force as *state* and repeats it to every worker once a second, with
+each ping: a worker that missed an announcement, or that took a dead one's place, catches up by
+itself. A configuration that is rejected changes nothing but what the admin listener shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from strangler.config.diagnostics import ConfigRejected, Diagnostic
+from strangler.config.snapshot import Route, Snapshot
+from strangler.control import admin
+from strangler.control.health import Checks, Result, report
+from strangler.control.state import State
+from strangler.edge.channel import Channel, Message
+from strangler.edge.http1 import Server
+from strangler.observe.events import announce
+
+PING = 1.0
+"""Seconds between two pings."""
+SILENT = 5.0
+"""Seconds of silence after which a worker counts as not answering."""
+HUNG = 30.0
+"""Seconds of silence after which a worker is replaced: its share of the readers is waiting."""
+_ACK = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that the control process is given.
+
+    bundle: path of the bundle in force · channels: one a worker slot · doors: sockets of the admin
+    listener · load: reads the files and raises ConfigRejected; its argument confirms a loss of
+    many routes; may be slow · changes: calls back, on the loop, whenever the files may have
+    changed, for ever.
+    """
+
+    snapshot: Snapshot
+    bundle: str
+    state: State
+    channels: Sequence[Channel]
+    doors: Sequence[socket.socket]
+    load: Callable[[Snapshot, int, bool], Snapshot]
+    changes: Callable[[Snapshot, Callable[[], Awaitable[None]]], Awaitable[None]]
+    rejected: ConfigRejected | None = None
+
+
+@dataclass(slots=True)
+class _Told:
+    """What a worker said last, and when (monotonic seconds)."""
+
+    status: Message
+    at: float
+
+
+def run(job: Job, link: Channel) -> int:
+    """Live as the control process; return the exit code."""
+    return asyncio.run(Control(job, link).serve())
+
+
+class Control:
+    """The configuration in force, the workers as they answer, and what the admin listener shows."""
+
+    def __init__(self, job: Job, link: Channel) -> None:
+        """Prepare; nothing runs before :meth:`serve`."""
+        self._job = job
+        self._link = link
+        self._snapshot = job.snapshot
+        self._bundle = job.bundle
+        self._rejected: dict[str, Any] | None = None
+        self._workers: dict[int, _Told] = {}
+        self._checks = Checks()
+        self._seq = 0
+        self._draining = False
+        self._stop = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._reading = asyncio.Lock()
+        self._reload_tasks: set[asyncio.Task[Any]] = set()
+        self._began = time.monotonic()
+        self._reported_hung: set[int] = set()
+        if job.rejected is not None:
+            self._refuse(job.rejected)
+
+    async def serve(self) -> int:
+        """Announce, watch, answer the admin listener, until told to stop."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        for channel in self._job.channels:
+            channel.attach(self._on_worker)
+        self._link.attach(self._on_link, self._stop.set)
+        server = Server(admin.application(self))
+        listeners = [
+            await loop.create_server(server.protocol, sock=sock, backlog=128)
+            for sock in self._job.doors
+        ]
+        tasks = [
+            asyncio.create_task(self._ping()),
+            asyncio.create_task(self._watch()),
+        ]
+        self._link.send({"kind": "ready", "pid": os.getpid()})
+        await self._stop.wait()
+        for listener in listeners:
+            listener.close()
+        server.start_drain()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        server.abort_all()
+        return 0
+
+    # ---------------------------------------------------------------- workers
+
+    async def _ping(self) -> None:
+        while True:
+            self._announce()
+            self._report_hung()
+            await asyncio.sleep(PING)
+
+    def _announce(self) -> None:
+        self._seq += 1
+        state = {
+            "kind": "state",
+            "seq": self._seq,
+            "generation": self._snapshot.generation,
+            "hash": self._snapshot.hash,
+            "bundle": self._bundle,
+        }
+        for channel in self._job.channels:
+            channel.send(state)
+
+    def _on_worker(self, message: Message) -> None:
+        if message.get("kind") != "status":
+            return
+        slot = int(message["slot"])
+        before = self._workers.get(slot)
+        if message.get("draining") and before and before.status["pid"] != message["pid"]:
+            return  # the last words of one that has been replaced
+        self._workers[slot] = _Told(message, time.monotonic())
+        self._answered.set()
+
+    def _report_hung(self) -> None:
+        now = time.monotonic()
+        for told in self._workers.values():
+            pid = int(told.status["pid"])
+            if (
+                now - told.at > HUNG
+                and not told.status.get("draining")
+                and pid not in self._reported_hung
+            ):
+                self._reported_hung.add(pid)
+                self._link.send({"kind": "hung", "pid": pid, "silent": round(now - told.at, 1)})
+
+    def _current(self, told: _Told) -> bool:
+        return bool(
+            told.status["generation"] == self._snapshot.generation
+            and told.status["hash"] == self._snapshot.hash
+        )
+
+    async def _acknowledged(self, timeout: float) -> int:
+        """Wait until every worker serves the snapshot in force; return how many do."""
+        count = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while True:
+                    self._answered.clear()
+                    count = sum(self._current(told) for told in self._workers.values())
+                    if count >= len(self._job.channels):
+                        break
+                    await self._answered.wait()
+        return count
+
+    # ---------------------------------------------------------------- configuration
+
+    def _on_link(self, message: Message) -> None:
+        if message.get("kind") == "draining":
+            self._draining = True
+        elif message.get("kind") == "reload":
+            task = asyncio.create_task(self._reload_for_supervisor())
+            self._reload_tasks.add(task)
+            task.add_done_callback(self._reload_tasks.discard)
+
+    async def _reload_for_supervisor(self) -> None:
+        await self._read(yes=False, asked=True)
+        self._link.send({"kind": "reloaded"})
+
+    async def _watch(self) -> None:
+        async def changed() -> None:
+            await self._read(yes=False)
+
+        while True:
+            try:
+                await self._job.changes(self._snapshot, changed)
+            except Exception:
+                logging.getLogger("strangler.errors").exception("watch.failed")
+            await asyncio.sleep(1.0)
+
+    async def _read(self, *, yes: bool, asked: bool = False) -> bool:
+        """Load the files; put them in force if they are accepted. Return whether they were."""
+        async with self._reading:
+            before = self._snapshot
+            loop = asyncio.get_running_loop()
+            try:
+                snapshot = await loop.run_in_executor(
+                    None, self._job.load, before, before.generation + 1, yes
+                )
+            except ConfigRejected as rejected:
+                self._refuse(rejected)
+                return False
+            if snapshot.hash == before.hash:
+                self._rejected = None
+                if asked:
+                    announce("config.unchanged", generation=before.generation)
+                return True
+            return await self._put_in_force(snapshot)
+
+    async def _put_in_force(self, snapshot: Snapshot) -> bool:
+        try:
+            bundle = self._job.state.accept(snapshot)
+        except OSError as problem:
+            # Without a bundle a replaced worker could not come back to it: keep what can be kept.
+            why = f"cannot write the state folder: {problem.strerror}"
+            announce("config.rejected", level=logging.ERROR, error=why)
+            self._rejected = _rejection([why], [])
+            return False
+        before, self._snapshot, self._bundle = self._snapshot, snapshot, bundle
+        self._rejected = None
+        self._link.send({"kind": "accepted", "generation": snapshot.generation, "bundle": bundle})
+        began = time.monotonic()
+        self._announce()
+        acks = await self._acknowledged(_ACK)
+        announce(
+            "config.accepted",
+            generation=snapshot.generation,
+            hash=snapshot.hash[:12],
+            routes=len(snapshot.routes),
+            workers=f"{acks}/{len(self._job.channels)}",
+            took=time.monotonic() - began,
+        )
+        for warning in snapshot.warnings:
+            announce("config.warning", level=logging.WARNING, **_fields(warning))
+        needs = [
+            name
+            for name in ("listen", "admin", "workers")
+            if getattr(before, name) != getattr(snapshot, name)
+        ]
+        if needs:
+            announce(
+                "config.waits",
+                level=logging.WARNING,
+                options=",".join(needs),
+                hint="in force after `strangler upgrade` or a restart",
+            )
+        return True
+
+    def _refuse(self, rejected: ConfigRejected) -> None:
+        diagnostics = rejected.diagnostics
+        same = self._rejected is not None and self._rejected["errors"] == [
+            one.json() for one in diagnostics
+        ]
+        self._rejected = _rejection(
+            [str(one) for one in diagnostics], [one.json() for one in diagnostics]
+        )
+        if same:  # said already; an editor that saves twice is no news
+            return
+        announce(
+            "config.rejected",
+            level=logging.ERROR,
+            errors=sum(one.severity == "error" for one in diagnostics),
+            keeps=self._snapshot.generation,
+        )
+        for one in diagnostics:
+            announce("config.error", level=logging.ERROR, **_fields(one))
+
+    # ---------------------------------------------------------------- what the admin shows
+
+    async def health(self) -> dict[str, Any]:
+        """Return the health check's document."""
+        upstreams = await self._checks.upstreams(self._snapshot)
+        return report([*upstreams, self._config_result(), *self._worker_results()])
+
+    def _config_result(self) -> Result:
+        said = f"generation {self._snapshot.generation}"
+        if self._rejected is not None:
+            first = next(iter(self._rejected["text"]), "")
+            said = f"the last edit was rejected, {said} goes on: {first}"
+        passed = self._rejected is None
+        return self._checks.result("configuration", passed, said)
+
+    def _worker_results(self) -> list[Result]:
+        results = []
+        now = time.monotonic()
+        for slot in range(len(self._job.channels)):
+            told = self._workers.get(slot)
+            name = f"worker {slot + 1}"
+            if told is None:
+                results.append(self._checks.result(name, False, "has not answered yet"))
+                continue
+            silent = now - told.at
+            status = told.status
+            if silent > SILENT:
+                passed, said = False, f"silent for {silent:.0f} s"
+            elif not self._current(told):
+                passed = False
+                said = f"serves generation {status['generation']}"
+                said += f": {status['trouble']}" if status.get("trouble") else ""
+            else:
+                passed = True
+                said = f"generation {status['generation']}, {status['connections']} connections"
+            results.append(self._checks.result(name, passed, said))
+        return results
+
+    def live(self) -> tuple[bool, str]:
+        """Tell whether at least one worker answers."""
+        now = time.monotonic()
+        answering = sum(now - told.at <= SILENT for told in self._workers.values())
+        said = f"{answering} of {len(self._job.channels)} workers answer"
+        # A control process that has just been replaced has not heard from anybody yet.
+        return answering > 0 or now - self._began < SILENT, said
+
+    def ready(self) -> tuple[bool, str]:
+        """Tell whether every worker serves the configuration in force and none drains."""
+        if self._draining:
+            return False, "draining"
+        now = time.monotonic()
+        good = sum(
+            now - told.at <= SILENT and self._current(told) and not told.status.get("draining")
+            for told in self._workers.values()
+        )
+        wanted = len(self._job.channels)
+        said = f"{good} of {wanted} workers serve generation {self._snapshot.generation}"
+        return good == wanted, said
+
+    def routes(self) -> list[dict[str, Any]]:
+        """Return the effective routes."""
+        generation = self._snapshot.generation
+        return [_route(route, generation) for route in self._snapshot.routes]
+
+    def config(self) -> dict[str, Any]:
+        """Return what is known of the configuration."""
+        snapshot = self._snapshot
+        return {
+            "generation": snapshot.generation,
+            "hash": snapshot.hash,
+            "root": snapshot.root,
+            "files": list(snapshot.files),
+            "routes": len(snapshot.routes),
+            "warnings": [one.json() for one in snapshot.warnings],
+            "rejected": self._rejected,
+        }
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Return what each worker told last."""
+        now = time.monotonic()
+        return [
+            {"slot": slot, "silent": round(now - told.at, 3), **told.status}
+            for slot, told in sorted(self._workers.items())
+        ]
+
+    async def reload(self, *, yes: bool) -> dict[str, Any]:
+        """Read the configuration anew, as the admin listener was asked to."""
+        if await self._read(yes=yes, asked=True):
+            return {"ok": True, "status": 200, **self.config()}
+        errors = self._rejected["errors"] if self._rejected else []
+        text = self._rejected["text"] if self._rejected else []
+        return {"ok": False, "error": "rejected", "errors": errors, "text": text, "status": 422}
+
+
+def _rejection(text: list[str], errors: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"time": time.time(), "text": text, "errors": errors}
+
+
+def _fields(one: Diagnostic) -> dict[str, Any]:
+    fields = {"at": str(one.place), "code": one.code, "option": one.path, "message": one.message}
+    if one.hint:
+        fields["hint"] = one.hint
+    return {name: value for name, value in fields.items() if value}
+
+
+def _route(route: Route, generation: int) -> dict[str, Any]:
+    target: str | None = None
+    if route.action == "proxy":
+        target = route.upstream or "legacy"
+    elif route.redirect is not None:
+        target = str(route.redirect.location)
+    return {
+        "key": route.key,
+        "place": str(route.place),
+        "action": route.action,
+        "target": target,
+        "stage": str(route.stage),
+        "owner": route.owner,
+        "until": route.until.isoformat() if route.until else None,
+        "generation": generation,
+    }

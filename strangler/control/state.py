@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state folder: what must outlive a process, each file replaced whole.
+
+``accepted.json`` names the configuration in force; ``config-<generation>-<hash>.json`` is its
+bundle, the files as they were read (secrets are still names of environment variables there).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from strangler.config.snapshot import Snapshot, Source
+from strangler.observe.events import announce
+
+_KEPT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """One accepted configuration as it was read; ``path`` is where it is kept."""
+
+    path: str
+    generation: int
+    hash: str
+    root: str
+    sources: tuple[Source, ...]
+
+
+class State:
+    """A folder that this process may write to."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use ``folder``, making it if need be; without the right to, a temporary one, loudly."""
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            probe = folder / f".{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as problem:
+            other = Path(tempfile.mkdtemp(prefix="strangler-"))
+            announce(
+                "state.unwritable",
+                level=logging.WARNING,
+                folder=str(folder),
+                error=problem.strerror,
+                instead=str(other),
+            )
+            folder = other
+        self.folder = folder
+
+    def accepted(self) -> Bundle | None:
+        """Return the configuration accepted last, or None if there is none that can be read."""
+        try:
+            name = json.loads((self.folder / "accepted.json").read_bytes())["bundle"]
+            return read_bundle(str(self.folder / str(name)))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def next_generation(self, hash_: str) -> int:
+        """Return the number for a configuration with this hash: as before if nothing changed."""
+        last = self.accepted()
+        if last is None:
+            return 1
+        return last.generation if last.hash == hash_ else last.generation + 1
+
+    def accept(self, snapshot: Snapshot) -> str:
+        """Keep ``snapshot`` as the configuration in force; return the path of its bundle.
+
+        Raises OSError where the disk refuses.
+        """
+        name = f"config-{snapshot.generation}-{snapshot.hash[:12]}.json"
+        path = self.folder / name
+        bundle = {
+            "generation": snapshot.generation,
+            "hash": snapshot.hash,
+            "root": snapshot.root,
+            "sources": [
+                {"name": source.name, "text": source.text.decode("utf-8", "surrogateescape")}
+                for source in snapshot.sources
+            ],
+        }
+        self.write(name, json.dumps(bundle).encode())
+        self.write("accepted.json", json.dumps({"bundle": name}).encode())
+        self._forget_old(keep=name)
+        return str(path)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace a file whole, so that no reader ever sees a part. Raises OSError."""
+        fd, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=self.folder)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.folder / name)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+    def _forget_old(self, keep: str) -> None:
+        with contextlib.suppress(OSError):
+            bundles: Sequence[Path] = sorted(
+                self.folder.glob("config-*-*.json"), key=lambda one: one.stat().st_mtime_ns
+            )
+            for old in bundles[:-_KEPT]:
+                if old.name != keep:
+                    old.unlink()
+
+
+def read_bundle(path: str) -> Bundle:
+    """Read a bundle. Raises OSError, or ValueError where it is none."""
+    with open(path, "rb") as file:
+        told = json.load(file)
+    try:
+        return Bundle(
+            path,
+            int(told["generation"]),
+            str(told["hash"]),
+            str(told["root"]),
+            tuple(
+                Source(one["name"], one["text"].encode("utf-8", "surrogateescape"))
+                for one in told["sources"]
+            ),
+        )
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise ValueError(f"{path}: not a bundle") from problem
