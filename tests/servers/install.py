@@ -77,12 +77,12 @@ def install_packages(packages: dict[str, str]) -> None:
         sys.exit(f"as root: apt-get install {' '.join(missing)}")
     print(f"installing {' '.join(missing)}", flush=True)
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    quiet = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]
+    quiet = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=300"]
     install = [*root, *quiet, "install", "-y", "--no-install-recommends", *missing]
     # The lists of a fresh machine are empty, those of an old one may name versions now gone.
-    if subprocess.call(install, env=env, stdout=sys.stderr, stderr=subprocess.DEVNULL):
-        subprocess.check_call([*root, *quiet, "update"], env=env, stdout=sys.stderr)
-        subprocess.check_call(install, env=env, stdout=sys.stderr)
+    if subprocess.call(install, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        subprocess.check_call([*root, *quiet, "update"], env=env, stdout=subprocess.DEVNULL)
+        subprocess.check_call(install, env=env, stdout=subprocess.DEVNULL)
 
 
 def install_mongod() -> None:
