@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an upstream response to a stored one: decided when its head is there, sealed at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from strangler.cache import dates, ranges
+from strangler.cache.directives import Directives, of_response
+from strangler.cache.fields import lines, members
+from strangler.cache.freshness import bound, date_of, initial_age, lifetime, windows
+from strangler.cache.policy import CachePolicy
+from strangler.cache.storable import Uncacheable, heeded, refusal
+from strangler.cache.stored import Stored
+from strangler.cache.vary import Selecting, nominated, selecting
+from strangler.wire.head import Fields, RequestHead, ResponseHead
+from strangler.wire.head import members as tokens
+
+Pairs = list[tuple[bytes, bytes]]
+
+#: RFC 9111 §3.1: fields of one connection; and those that are written anew at each delivery.
+_NOT_STORED: Final = frozenset(
+    {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"age",
+     b"set-cookie", b"set-cookie2"}
+)  # fmt: skip
+#: Statuses that have neither content nor Content-Length (RFC 9110 §8.6).
+_WITHOUT_LENGTH: Final = frozenset({204, 304})
+
+
+def plan(
+    request: RequestHead,
+    response: ResponseHead,
+    policy: CachePolicy,
+    *,
+    key: bytes,
+    requested: float,
+    received: float,
+    tags: Iterable[bytes] = (),
+    route: bytes = b"",
+) -> Stored | Uncacheable:
+    """Return what would be stored of *response*, or why nothing is; its body is yet to come.
+
+    requested and received are the instants at which the request was sent and the head arrived.
+    `seal` makes the plan a stored response.
+    """
+    directives = heeded(of_response(response), policy)
+    status = response.status
+    limit = bound(policy, status)
+    life = lifetime(response, status, directives, received=received, default=limit, cap=limit)
+    stale = windows(directives, policy)
+    reason = refusal(request, response, directives, policy, lifetime=life, windows=stale)
+    if reason is not None:
+        return reason
+    span = ranges.content_range(response) if status == 206 else None
+    if status == 206 and span is None:
+        return Uncacheable.PARTIAL
+    pairs = kept(response, directives)
+    if b"date" not in response:
+        pairs.append((b"Date", dates.write(received)))
+    planned = Stored(
+        key=key,
+        status=status,
+        head=b"HTTP/1.1 %d %b\r\n%b" % (status, response.reason, lines(pairs)),
+        selecting=selection(request, response, policy),
+        received=received,
+        initial_age=initial_age(response, requested=requested, received=received),
+        lifetime=life.seconds,
+        while_revalidate=stale.while_revalidate,
+        if_error=stale.if_error,
+        never_stale=stale.never,
+        no_cache=directives.no_cache,
+        authorized=directives.allows_authorized or "authorization" in policy.ignore,
+        date=received,
+        length=0,
+        span=span,
+        asked=request.get(b"range") if span is not None else None,
+        tags=tuple(dict.fromkeys([*tags, *surrogate_keys(response)])),
+        route=route,
+    )
+    return described(planned, response)
+
+
+def seal(planned: Stored, length: int, *, complete: bool = True) -> Stored | Uncacheable:
+    """Return *planned* with a body of *length* bytes.
+
+    Only a body that ended as its framing announced is *complete*; anything else is dropped
+    (RFC 9111 §3.3). A part that is shorter than its Content-Range is held as far as it goes.
+    """
+    if not complete:
+        return Uncacheable.INCOMPLETE
+    span = planned.span
+    if span is not None:
+        if length == 0 or length > len(span):
+            return Uncacheable.PARTIAL
+        span = replace(span, last=span.first + length - 1)
+    head = planned.head
+    if planned.status not in _WITHOUT_LENGTH:
+        head += b"Content-Length: %d\r\n" % length
+    return replace(planned, head=head, length=length, span=span)
+
+
+def kept(fields: Fields, directives: Directives) -> Pairs:
+    """Return the fields that are stored (RFC 9111 §3.1), Content-Length apart.
+
+    Set-Cookie is never among them: where the route stores the response nevertheless, its first
+    reader got the cookie, and a second one must not.
+    """
+    dropped = _NOT_STORED | directives.unstored
+    for value in fields.all(b"connection"):
+        dropped = dropped.union(tokens(value.lower()))
+    return [
+        (name, value)
+        for name, value in fields.pairs()
+        if (lower := name.lower()) not in dropped
+        and lower != b"content-length"
+        and not lower.startswith(b"proxy-")
+    ]
+
+
+def described(stored: Stored, fields: Fields) -> Stored:
+    """Return *stored* with what lookups need of *fields* (its validators, date and language)."""
+    modified = fields.get(b"last-modified")
+    languages = tokens((fields.combined(b"content-language") or b"").lower())
+    return replace(
+        stored,
+        etag=fields.get(b"etag") or None,
+        modified=None if modified is None else dates.parse(modified, now=stored.received),
+        date=date_of(fields, received=stored.received),
+        language=languages[0] if len(languages) == 1 else None,
+    )
+
+
+def selection(request: RequestHead, response: Fields, policy: CachePolicy) -> Selecting:
+    """Return the secondary key of *response* to *request* (RFC 9111 §4.1)."""
+    if "vary" in policy.ignore:
+        return ()
+    return selecting(request.fields, nominated(response, policy.key) or ())
+
+
+def surrogate_keys(fields: Fields) -> list[bytes]:
+    """Return the tags that the origin gave: Surrogate-Key (spaces) and Cache-Tag (commas)."""
+    found = [tag for line in fields.all(b"surrogate-key") for tag in line.split()]
+    return found + members(fields.all(b"cache-tag"))
+
+
+def replaces(stored: Stored | None, status: int) -> bool:
+    """Tell whether a response of *status* may take the place of *stored*.
+
+    A server's error never replaces a copy that is none: the copy may still be served stale, and
+    an answer is worth more than an apology.
+    """
+    return stored is None or status < 500 or stored.status >= 500
