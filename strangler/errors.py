@@ -14,6 +14,7 @@ PROXY_ERRORS: Final[dict[str, int]] = {
     "dns_timeout": 504,
     "dns_error": 502,
     "destination_unavailable": 503,
+    "destination_ip_unroutable": 502,
     "connection_timeout": 504,
     "connection_refused": 502,
     "connection_terminated": 502,

@@ -42,7 +42,12 @@ AUTHORITY: Final = re.compile(
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*)([/?].*)?")
 _VERSION: Final = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9](?:\.[0-9])?")
 _NOTABLE: Final = re.compile(
-    rb"\n(host|content-length|transfer-encoding|connection|expect|upgrade|max-forwards|te):([^\r]*)"
+    rb"\n(host|content-length|transfer-encoding|connection|expect|upgrade|max-forwards|via"
+    rb"|cookie):([^\r]*)"
+)
+_RESPONSE_NOTABLE: Final = re.compile(
+    rb"\n(content-length|transfer-encoding|connection|keep-alive|proxy-[a-z-]+|te|upgrade|date"
+    rb"|location|content-location|refresh|link|set-cookie|strangler-[a-z-]+):"
 )
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 
@@ -108,20 +113,22 @@ class RequestFields(Fields):
 
     ``authority`` is Host as sent, or None; ``length`` is Content-Length, or None; ``connection``
     holds the lower-case options of Connection; ``upgrade`` and ``expect`` are lower case;
-    ``forwarded`` is for `strangler.wire.forward` to keep its edit of this block in.
+    ``cookies`` counts the lines of Cookie; ``forwarded`` is for `strangler.wire.forward` to keep
+    its edit of this block in.
     """
 
     __slots__ = (
         "authority",
         "chunked",
         "connection",
+        "cookies",
         "expect",
         "forwarded",
         "host",
         "length",
         "max_forwards",
-        "te",
         "upgrade",
+        "via",
     )
 
     def __init__(self, raw: bytes) -> None:
@@ -132,7 +139,8 @@ class RequestFields(Fields):
         self.length: int | None = None
         self.chunked = False
         self.connection: frozenset[bytes] = frozenset()
-        self.upgrade = self.expect = self.max_forwards = self.te = b""
+        self.upgrade = self.expect = self.max_forwards = self.via = b""
+        self.cookies = 0
         self.forwarded: dict[object, bytes] = {}
         for name, value in _NOTABLE.findall(self.lower):
             self._notable(name, value.strip(b" \t"))
@@ -167,8 +175,10 @@ class RequestFields(Fields):
             self.upgrade = self.upgrade + b"," + value if self.upgrade else value
         elif name == b"max-forwards":
             self.max_forwards = value
+        elif name == b"via":
+            self.via = self.via + b"," + value if self.via else value
         else:
-            self.te = value
+            self.cookies += 1
 
 
 class RequestHead:
@@ -288,9 +298,15 @@ class RequestHead:
 
 
 class ResponseHead(Fields):
-    """The head of a response; ``version`` is 10 or 11."""
+    """The head of a response.
 
-    __slots__ = ("reason", "status", "version")
+    ``version`` is 10 or 11; ``notable`` holds the lower-case names, as often as they occur, of
+    the fields that a proxy has to look at: most responses carry three.
+    """
+
+    __slots__ = ("notable", "reason", "status", "version")
+
+    notable: list[bytes]
 
     status: int
     version: int
@@ -307,6 +323,7 @@ class ResponseHead(Fields):
         head.version = 10 if minor == b"0" else 11
         head.status = int(status)
         head.reason = reason or b""
+        head.notable = _RESPONSE_NOTABLE.findall(head.lower)
         return head
 
 

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Time limits by the thousand, without a timer each.
+
+A timer per request costs microseconds and a place in a heap. Everything that waits for the same
+length of time expires in the order in which it began, so a dictionary in order of insertion is
+queue enough: starting and ending a wait are two dictionary operations, and one tick looks only at
+the front of each queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+Item = TypeVar("Item")
+
+#: Seconds between two looks at the queues: how late a limit may strike.
+TICK: Final = 0.05
+
+
+class Waits(Generic[Item]):
+    """Items that may each wait the same number of seconds; made by `Ticker.waits`."""
+
+    __slots__ = ("_began", "_expired", "_now", "seconds")
+
+    def __init__(
+        self, seconds: float, expired: Callable[[Item], None], now: Callable[[], float]
+    ) -> None:
+        self.seconds = seconds
+        self._expired = expired
+        self._now = now
+        self._began: dict[Item, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._began)
+
+    def start(self, item: Item) -> None:
+        """Begin *item*'s wait; one that is under way begins anew."""
+        self._began.pop(item, None)
+        self._began[item] = self._now()
+
+    def end(self, item: Item) -> None:
+        """End *item*'s wait, if it has one."""
+        self._began.pop(item, None)
+
+    def expire(self, now: float) -> None:
+        """Call back for every item that has waited too long at *now*, and forget it."""
+        began = self._began
+        latest = now - self.seconds
+        while began:
+            item = next(iter(began))
+            if began[item] > latest:
+                return
+            del began[item]
+            self._expired(item)
+
+
+class Ticker:
+    """Looks at all its queues every `TICK` seconds of the running loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._queues: dict[tuple[float, Any], Waits[Any]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._calls: list[Callable[[float], None]] = []
+
+    def waits(self, seconds: float, expired: Callable[[Item], None]) -> Waits[Item]:
+        """Return the queue for this limit and this call back; the same one for the same two."""
+        key = (seconds, expired)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = Waits(seconds, expired, self._loop.time)
+        return queue
+
+    def each_tick(self, call: Callable[[float], None]) -> None:
+        """Call *call* with the loop's time at every tick."""
+        self._calls.append(call)
+
+    def start(self) -> None:
+        """Begin to tick."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK, self._tick)
+
+    def stop(self) -> None:
+        """End all ticking; no wait expires after this."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(TICK, self._tick)
+        now = self._loop.time()
+        for queue in list(self._queues.values()):
+            if queue:
+                queue.expire(now)
+        for call in self._calls:
+            call(now)

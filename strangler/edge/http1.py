@@ -1,0 +1,572 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTP/1.1 engine: one reader's connection, from bytes to requests and back.
+
+A `Connection` finds where each request ends, hands it to the *application*, and takes care of
+what no application should: order under pipelining, time limits, limits of size, half-closed and
+lingering connections, drain. An application answers by writing whole, framed bytes (`write`) and
+saying when its answer is complete (`response_ended`): nothing on the way of a hit makes an object
+more than it must.
+
+`Server` is a drop-in for `tornado.httpserver.HTTPServer`: given a Tornado Application (or any
+`HTTPServerConnectionDelegate`) it mounts it through `strangler.edge.tornado_app`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from typing import Any, Final, Protocol, cast
+
+from tornado.httputil import HTTPServerConnectionDelegate
+
+from strangler.clock import Ticker, Waits
+from strangler.config.snapshot import Limits
+from strangler.errors import RequestRejected
+from strangler.wire.framing import Chunked, Length, MalformedBody
+from strangler.wire.head import RequestHead
+
+_log = logging.getLogger("strangler.errors")
+
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)(?!\Z)")
+_START_OF_LINE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}(?: |\Z)")
+#: Pipelined bytes held while a request runs, before reading pauses.
+_HELD_LIMIT: Final = 64 << 10
+#: Seconds that a reader has to take the rest after we stopped listening to it.
+_LINGER: Final = 2.0
+#: Seconds of silence after which a reader that closed its sending side counts as gone.
+_HALF_CLOSED: Final = 0.5
+#: Seconds that an idle connection stays open in a drain, so that a request under way arrives.
+_DRAIN_IDLE: Final = 1.0
+
+
+class Receiver(Protocol):
+    """What a connection tells the exchange that it carries."""
+
+    def body_received(self, data: bytes) -> None:
+        """Take payload of the request body (not empty)."""
+
+    def body_ended(self, trailers: bytes) -> None:
+        """Learn that the request body is complete; *trailers* are lines ended by CRLF."""
+
+    def body_failed(self, error: RequestRejected) -> None:
+        """Learn that the request body can't be trusted or came too slowly; answer, or abort."""
+
+    def client_gone(self) -> None:
+        """Learn that nobody reads any more; called at most once, nothing follows it."""
+
+    def pause_writing(self) -> None:
+        """Learn that the reader is slower than the answer."""
+
+    def resume_writing(self) -> None:
+        """Learn that the reader has caught up."""
+
+    def raw_received(self, data: bytes) -> None:
+        """Take bytes of an upgraded connection."""
+
+    def raw_ended(self) -> None:
+        """Learn that the reader will send no more on an upgraded connection."""
+
+
+class Application(Protocol):
+    """Who answers: called once a request, on the loop, and must not block."""
+
+    def request(self, connection: Connection, head: RequestHead) -> Receiver | None:
+        """Take a request. None: it has been answered, `response_ended` was called."""
+
+    def reject(self, connection: Connection, error: RequestRejected, start: bytes) -> bytes:
+        """Return the whole answer to a request that was refused before it had a meaning."""
+
+
+class Connection(asyncio.Protocol):
+    """One reader's connection.
+
+    ``peer`` is the address without its port, "unix" for a unix socket; ``keep_alive`` is what the
+    answer's head has to say: where it is False the connection ends with the running request.
+    """
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_held",
+        "_lingering",
+        "_tunnel",
+        "busy",
+        "keep_alive",
+        "loop",
+        "peer",
+        "receiver",
+        "secure",
+        "server",
+        "transport",
+        "written",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.peer = ""
+        self.secure = False
+        self.keep_alive = True
+        self.busy = False
+        self.receiver: Receiver | None = None
+        self.written = 0
+        self._body: Length | Chunked | None = None
+        self._buffer: bytes | bytearray = b""
+        self._held = False
+        self._lingering = False
+        self._tunnel = False
+
+    # What the transport tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0].partition("%")[0] if isinstance(peer, tuple) else "unix"
+        if self.peer.startswith("::ffff:") and "." in self.peer:
+            self.peer = self.peer[7:]
+        self.secure = transport.get_extra_info("sslcontext") is not None
+        server = self.server
+        server.open.add(self)
+        server.accepted += 1
+        if len(server.open) > server.limits.connections:
+            self.reject(RequestRejected(503, "connections: the limit is reached"), b"")
+        else:
+            server.waits_idle.start(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._body is not None:
+            self._receive_body(data)
+        elif self.busy:
+            if self._tunnel:
+                if self.receiver is not None:
+                    self.receiver.raw_received(data)
+            elif not self._lingering:
+                self._hold(data)
+        elif self._buffer:
+            buffer = self._buffer
+            if not isinstance(buffer, bytearray):
+                buffer = self._buffer = bytearray(buffer)
+            seen = max(0, len(buffer) - 3)
+            buffer += data
+            self._find_head(buffer, buffer.find(b"\r\n\r\n", seen), seen)
+        else:
+            end = data.find(b"\r\n\r\n")
+            if end == len(data) - 4 and end <= 1020:
+                self._begin(data)
+            else:
+                self._find_head(data, end)
+
+    def eof_received(self) -> bool:
+        if self._tunnel and self.receiver is not None:
+            self.receiver.raw_ended()
+            return True
+        if not self.busy or self._body is not None or self._lingering:
+            return False
+        # A client may close its sending side and still read (RFC 9112 §9.6); one that went away
+        # altogether looks the same until something is written to it.
+        self.keep_alive = False
+        self.server.loop.call_later(_HALF_CLOSED, self._still_there, self.receiver, self.written)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        server = self.server
+        server.open.discard(self)
+        for waits in server.all_waits:
+            waits.end(self)
+        self._lingering = True
+        self._buffer = b""
+        self._body = None
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            receiver.client_gone()
+        server.connection_closed()
+
+    def pause_writing(self) -> None:
+        self.server.waits_write.start(self)
+        if self.receiver is not None:
+            self.receiver.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.server.waits_write.end(self)
+        if self.receiver is not None:
+            self.receiver.resume_writing()
+
+    # What the application asks.
+
+    def write(self, data: bytes) -> None:
+        """Send *data*, framed by the caller; nothing happens where the reader has gone."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+            self.written += len(data)
+
+    def pause_reading(self) -> None:
+        """Take no more of the request body for now; the body's time limit stands still."""
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+            self.server.waits_body.end(self)
+
+    def resume_reading(self) -> None:
+        """Take more of the request body."""
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            if self._body is not None:
+                self.server.waits_body.start(self)
+
+    @property
+    def reading_body(self) -> bool:
+        """Tell whether the request body is still incomplete."""
+        return self._body is not None
+
+    def response_ended(self) -> None:
+        """Learn that the running request's answer is complete, and go on with the next."""
+        self.receiver = None
+        if self._lingering:
+            return
+        if self._body is not None:
+            # Answered before the body had been sent: the rest is read away, not parsed.
+            self.linger()
+        elif not self.keep_alive:
+            if self._buffer or self._held:
+                self.linger()
+            else:
+                self.close()
+        else:
+            self.busy = False
+            self.server.waits_idle.start(self)
+            if self._buffer:
+                self.server.loop.call_soon(self._next)
+
+    def start_tunnel(self) -> bytes:
+        """Stop being HTTP: from now on bytes go to the receiver as they come.
+
+        Returns what the client had sent ahead.
+        """
+        self._tunnel = True
+        ahead = bytes(self._buffer)
+        self._buffer = b""
+        self._release()
+        return ahead
+
+    def end_writing(self) -> None:
+        """Send what is written and no more, but go on reading (a tunnel's one way has ended)."""
+        if not self.transport.is_closing():
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            else:
+                self.transport.close()
+
+    def close(self) -> None:
+        """Send what is written, then close."""
+        self._lingering = True
+        if not self.transport.is_closing():
+            if self.transport.get_write_buffer_size():
+                self.server.waits_write.start(self)
+            self.transport.close()
+
+    def linger(self) -> None:
+        """Close our side, but read on for a moment: a reset would destroy the answer on its way."""
+        self._lingering = True
+        self.busy = True
+        self._body = None
+        self._buffer = b""
+        if self.transport.is_closing():
+            return
+        self.server.waits_body.end(self)
+        self.server.waits_linger.start(self)
+        self._release()
+        self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Reset the connection: what was sent must not look complete."""
+        self._lingering = True
+        self.transport.abort()
+
+    def reject(self, error: RequestRejected, start: bytes) -> None:
+        """Answer *error* and end the connection; nothing more is read as HTTP."""
+        self.server.waits_idle.end(self)
+        self.server.waits_head.end(self)
+        self.keep_alive = False
+        self.write(self.server.app.reject(self, error, start))
+        self.linger()
+
+    # Reading.
+
+    def _find_head(self, data: bytes | bytearray, end: int, seen: int = 0) -> None:
+        """Begin the request in *data*, whose head ends at *end* (-1: not here yet).
+
+        The first *seen* bytes have been looked at before: a head that comes byte by byte costs
+        no more than its length.
+        """
+        if data[:2] == b"\r\n":  # RFC 9112 §2.2: one empty line before a request is read over
+            data = data[2:]
+            if not data:
+                self._buffer = b""
+                return
+            end = data.find(b"\r\n\r\n")
+            seen = 0
+        limits = self.server.limits
+        if end < 0:
+            if not self._buffer:
+                self.server.waits_idle.end(self)
+                self.server.waits_head.start(self)
+            self._buffer = data
+            error = self._hopeless(data, limits, seen)
+            if error is not None:
+                self.reject(error, bytes(data[:200]))
+            return
+        self._buffer = b""
+        raw = bytes(data[: end + 4])
+        rest = bytes(data[end + 4 :])
+        if len(raw) > limits.head:
+            error = RequestRejected(431, f"head: expected at most {limits.head} bytes")
+        elif raw.count(b"\r\n") - 2 > limits.fields:
+            error = RequestRejected(431, f"head: expected at most {limits.fields} fields")
+        elif raw.find(b"\r\n") > limits.line:
+            error = RequestRejected(414, f"request line: expected at most {limits.line} bytes")
+        else:
+            self._begin(raw, rest)
+            return
+        self.reject(error, raw[:200])
+
+    def _hopeless(
+        self, data: bytes | bytearray, limits: Limits, seen: int
+    ) -> RequestRejected | None:
+        """Return why an incomplete head can't become a good one, or None."""
+        if len(data) > limits.line and data.find(b"\n", 0, limits.line + 2) < 0:
+            return RequestRejected(414, f"request line: expected at most {limits.line} bytes")
+        if len(data) > limits.head:
+            return RequestRejected(431, f"head: expected at most {limits.head} bytes")
+        if _START_OF_LINE.match(data) is None or _BARE_LF.search(data, seen) is not None:
+            return RequestRejected(400, "head: malformed")
+        return None
+
+    def _begin(self, raw: bytes, rest: bytes = b"") -> None:
+        """Read the head *raw* and hand its request to the application."""
+        server = self.server
+        server.waits_idle.end(self)
+        server.waits_head.end(self)
+        try:
+            head = RequestHead.parse(raw)
+            fields = head.fields
+            if fields.expect and fields.expect != b"100-continue":
+                raise RequestRejected(417, "Expect: expected 100-continue")
+        except RequestRejected as error:
+            self.reject(error, raw[:200])
+            return
+        if fields.length:
+            self._body = Length(fields.length)
+        elif fields.chunked:
+            self._body = Chunked()
+        self.keep_alive = head.keep_alive and not server.draining
+        self.busy = True
+        if self._body is None:
+            self._buffer = rest
+        try:
+            receiver = server.app.request(self, head)
+        except Exception:  # a bug: this reader gets a 500, the others don't notice
+            _log.exception("request.failed")
+            self.reject(RequestRejected(500, "internal error"), raw[:200])
+            return
+        if receiver is None:
+            return
+        self.receiver = receiver
+        if self._body is not None:
+            server.waits_body.start(self)
+            if rest:
+                self._receive_body(rest)
+
+    def _receive_body(self, data: bytes) -> None:
+        body = self._body
+        assert body is not None
+        try:
+            payload = body.feed(data)
+        except MalformedBody as error:
+            self._fail_body(RequestRejected(400, f"request body: {error}"))
+            return
+        receiver = self.receiver
+        if body.ended:
+            self._body = None
+            self.server.waits_body.end(self)
+            if body.surplus:
+                self._hold(body.surplus)
+        else:
+            self.server.waits_body.start(self)
+        if receiver is None:
+            return
+        if payload:
+            receiver.body_received(payload)
+        if body.ended and self.receiver is receiver:
+            receiver.body_ended(body.trailers)
+
+    def _fail_body(self, error: RequestRejected) -> None:
+        self.keep_alive = False
+        self.server.waits_body.end(self)
+        if self.receiver is not None:
+            self.receiver.body_failed(error)
+
+    def _hold(self, data: bytes) -> None:
+        self._buffer = self._buffer + data
+        if len(self._buffer) > _HELD_LIMIT and not self._held:
+            self._held = True
+            self.transport.pause_reading()
+
+    def _release(self) -> None:
+        if self._held:
+            self._held = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def _next(self) -> None:
+        """Begin the request that was sent behind the one just answered."""
+        if self.busy or not self._buffer or self._lingering:
+            return
+        data = bytes(self._buffer)
+        self._buffer = b""
+        self._release()
+        self._find_head(data, data.find(b"\r\n\r\n"))
+
+    # Time.
+
+    def idle_expired(self) -> None:
+        """Close a connection on which no request came."""
+        self.close()
+
+    def head_expired(self) -> None:
+        """Answer 408 to a head that takes too long."""
+        self.reject(RequestRejected(408, "head: not complete in time"), bytes(self._buffer[:200]))
+
+    def body_expired(self) -> None:
+        """Fail a request body that stopped coming."""
+        self._fail_body(RequestRejected(408, "request body: nothing more came in time"))
+
+    def write_expired(self) -> None:
+        """Give up on a reader that takes nothing."""
+        self.server.slow_readers += 1
+        self.abort()
+
+    def linger_expired(self) -> None:
+        """Give up reading what nobody wants."""
+        self.transport.close()
+
+    def _still_there(self, receiver: Receiver | None, written: int) -> None:
+        if receiver is None or self.receiver is not receiver or self._lingering:
+            return
+        if self.written == written:
+            self.transport.abort()
+        else:
+            self.server.loop.call_later(_HALF_CLOSED, self._still_there, receiver, self.written)
+
+
+class Server:
+    """Makes connections and holds what they share: limits, time limits, counts, drain."""
+
+    def __init__(
+        self,
+        app: Application | HTTPServerConnectionDelegate,
+        *,
+        limits: Limits | None = None,
+        ticker: Ticker | None = None,
+    ) -> None:
+        if isinstance(app, HTTPServerConnectionDelegate):
+            from strangler.edge.tornado_app import TornadoApplication
+
+            app = TornadoApplication(app)
+        self.app: Application = app
+        self.limits = limits if limits is not None else Limits()
+        self.loop = asyncio.get_running_loop()
+        self.open: set[Connection] = set()
+        self.accepted = 0
+        self.slow_readers = 0
+        self.draining = False
+        self._empty: asyncio.Future[None] | None = None
+        self._listeners: list[asyncio.AbstractServer] = []
+        self._ticker = ticker if ticker is not None else Ticker(self.loop)
+        self._ticker.start()
+        self.all_waits: set[Waits[Connection]] = set()
+        self._set_waits()
+
+    def _set_waits(self) -> None:
+        ticker, limits = self._ticker, self.limits
+        self.waits_idle: Waits[Connection] = ticker.waits(
+            limits.idle_timeout, Connection.idle_expired
+        )
+        self.waits_head: Waits[Connection] = ticker.waits(
+            limits.head_timeout, Connection.head_expired
+        )
+        self.waits_body: Waits[Connection] = ticker.waits(
+            limits.body_timeout, Connection.body_expired
+        )
+        self.waits_write: Waits[Connection] = ticker.waits(
+            limits.write_timeout, Connection.write_expired
+        )
+        self.waits_linger: Waits[Connection] = ticker.waits(_LINGER, Connection.linger_expired)
+        self.all_waits |= {
+            self.waits_idle,
+            self.waits_head,
+            self.waits_body,
+            self.waits_write,
+            self.waits_linger,
+        }
+
+    def set_limits(self, limits: Limits) -> None:
+        """Apply *limits* to what begins from now on."""
+        self.limits = limits
+        self._set_waits()
+
+    @property
+    def connections(self) -> int:
+        """Return how many readers are connected."""
+        return len(self.open)
+
+    def protocol(self) -> Connection:
+        """Return a new connection: the factory for `loop.create_server`."""
+        return Connection(self)
+
+    async def listen(self, port: int, address: str = "127.0.0.1", **kwargs: Any) -> int:
+        """Listen as Tornado's HTTPServer does, and return the port (0: any free one)."""
+        listener = await self.loop.create_server(self.protocol, address, port, **kwargs)
+        self._listeners.append(listener)
+        return int(listener.sockets[0].getsockname()[1])
+
+    def start_drain(self) -> None:
+        """Take no new request on any connection once its running one is answered.
+
+        An idle connection gets a moment: the request that its reader may just be sending is
+        answered, and told to close.
+        """
+        if self.draining:
+            return
+        self.draining = True
+        for listener in self._listeners:
+            listener.close()
+        for connection in self.open:
+            connection.keep_alive = False
+        self.loop.call_later(_DRAIN_IDLE, self._close_idle)
+
+    async def drained(self, timeout: float) -> bool:
+        """Wait until every connection has ended, at most *timeout* seconds; tell whether it has."""
+        if self.open:
+            self._empty = self.loop.create_future()
+            await asyncio.wait([self._empty], timeout=timeout)
+        return not self.open
+
+    def abort_all(self) -> None:
+        """Reset every connection."""
+        for connection in list(self.open):
+            connection.abort()
+
+    def connection_closed(self) -> None:
+        """Learn from a connection that it has ended."""
+        if not self.open and self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
+
+    def _close_idle(self) -> None:
+        for connection in list(self.open):
+            if not connection.busy:
+                connection.close()

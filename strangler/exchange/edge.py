@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The data plane's application: match a request, decide who answers, begin its exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any, Final
+
+from strangler.clock import Ticker
+from strangler.config.snapshot import Snapshot
+from strangler.edge.http1 import Connection
+from strangler.errors import RequestRejected
+from strangler.exchange import answer
+from strangler.exchange.exchange import Exchange
+from strangler.exchange.plan import Plan, View
+from strangler.observe.access import AccessLog
+from strangler.rollout import READER_COOKIE, Decision, bucket, decide, sticky
+from strangler.routing import AmbiguousPath
+from strangler.upstream import Upstream
+from strangler.wire.forward import loops
+from strangler.wire.head import RequestHead, members
+
+_events = logging.getLogger("strangler.events")
+
+_NO_DECISION: Final = Decision("legacy", "legacy")
+#: Share of a limit of the head at which its nearness is told (a migration must not meet it).
+_NEAR: Final = 0.7
+
+
+class Edge:
+    """Answers readers by what the snapshot says; `swap` gives it another one between two requests.
+
+    *instance* tells this site's edge from any other in Via; the workers of one edge share it.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        log: AccessLog | None = None,
+        ticker: Ticker | None = None,
+        instance: str = "",
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.ticker = ticker if ticker is not None else Ticker(self.loop)
+        self.ticker.start()
+        self.ticker.each_tick(self._tick)
+        self.log: Callable[[Any], object] = log.append if log is not None else _forget
+        self.exchanges: set[Exchange] = set()
+        self.rescued = 0
+        self.repaired = 0
+        instance = instance or os.environ.get("STRANGLER_INSTANCE", "") or secrets.token_hex(3)
+        self._instance = instance
+        self._ids = secrets.token_hex(6)
+        self._count = 0
+        self._second = -1
+        self._date = b""
+        self._ports: dict[Any, bytes] = {}
+        self._near_told = float("-inf")
+        self.view = View(snapshot, self._upstreams(snapshot, {}))
+        self._named(snapshot)
+
+    def swap(self, snapshot: Snapshot) -> None:
+        """Use *snapshot* for every request that begins from now on.
+
+        Upstreams whose definition is unchanged keep their connections.
+        """
+        before = self.view.upstreams
+        upstreams = self._upstreams(snapshot, before)
+        self.view = View(snapshot, upstreams)
+        self._named(snapshot)
+        for name, upstream in before.items():
+            if upstreams.get(name) is not upstream:
+                upstream.retire()
+
+    async def close(self) -> None:
+        """Drop all upstream connections."""
+        for upstream in self.view.everyone():
+            upstream.close()
+        self.ticker.stop()
+
+    def status(self) -> dict[str, Any]:
+        """Return small numbers for the health check."""
+        return {
+            "inflight": len(self.exchanges),
+            "requests": self._count,
+            "rescued": self.rescued,
+            "upstreams": {
+                upstream.name: {
+                    "inflight": upstream.inflight,
+                    "ok": upstream.succeeded,
+                    "failed": upstream.failed,
+                    "last_error": upstream.last_error,
+                    "connections": sum(e.connections for e in upstream.endpoints),
+                }
+                for upstream in self.view.everyone()
+            },
+        }
+
+    # The engine's application.
+
+    def request(self, connection: Connection, head: RequestHead) -> Exchange | None:
+        """Begin the exchange for one request; None where it has been answered at once."""
+        self._count = count = self._count + 1
+        view = self.view
+        exchange = Exchange(self, connection, head, f"{self._ids}{count:08x}")
+        trusted = bool(view.trusted) and self._trusts(connection.peer)
+        if trusted:
+            exchange.trust(self._trusts)
+        refused = self._refusal(head, view)
+        if refused is not None:
+            exchange.refuse(*refused)
+            return None
+        try:
+            match = view.table.match(head)
+        except AmbiguousPath as error:
+            exchange.refuse(RequestRejected(400, f"path: {error}"))
+            return None
+        if match is None:
+            exchange.refuse(RequestRejected(404, "no route"))
+            return None
+        plan = view.plans[match.value]
+        if plan.route.action != "proxy":
+            exchange.answer_itself(plan, match.params)
+            return None
+        decision = plan.decision
+        if decision is None:
+            decision = self._decide(plan, head, exchange)
+        return exchange.begin(plan, decision, match.params)
+
+    def reject(self, connection: Connection, error: RequestRejected, start: bytes) -> bytes:
+        """Return the answer to a request that never had a meaning, and log it."""
+        self._count = count = self._count + 1
+        id_ = f"{self._ids}{count:08x}"
+        line = start.partition(b"\r\n")[0].split(b" ")
+        method = line[0][:32] if len(line) > 1 else b"-"
+        target = line[1][:2000] if len(line) > 1 else b""
+        self.log(
+            (time.time(), connection.peer, id_, method, b"", target, error.status, 0, 0, 0.0, 0.0,
+             "", "", "rejected", "", 0, "", error.detail)
+        )  # fmt: skip
+        body, content_type = answer.error_body(
+            error.status, id_, accept=b"", language=b"", detail=error.detail
+        )
+        return answer.response(
+            error.status,
+            body,
+            date=self.date(),
+            method=b"GET",
+            content_type=content_type,
+            keep_alive=False,
+        )
+
+    def _refusal(self, head: RequestHead, view: View) -> tuple[RequestRejected, str] | None:
+        """Return why *head* is not to be forwarded, whatever its route, or None."""
+        if not view.any_host and not view.serves(head.host):
+            return RequestRejected(421, "Host: not one of this site's"), ""
+        fields = head.fields
+        if fields.via and loops(fields.via, self._pseudonym):
+            detail = "Via: this request has been here before"
+            return RequestRejected(508, detail), "proxy_loop_detected"
+        if len(fields.raw) > _NEAR * view.limits.head:
+            self._tell_near(head, view)
+        if head.method == b"TRACE":
+            return RequestRejected(405, "TRACE: not served here"), ""
+        if fields.max_forwards and head.method == b"OPTIONS":
+            if not fields.max_forwards.isdigit():
+                return RequestRejected(400, "Max-Forwards: expected a number"), ""
+            if int(fields.max_forwards) == 0:
+                return RequestRejected(204, "Max-Forwards: this far and no further"), ""
+        return None
+
+    # What exchanges ask.
+
+    def date(self) -> bytes:
+        """Return the Date of now (RFC 9110 §6.6.1)."""
+        now = int(time.time())
+        if now != self._second:
+            self._second = now
+            self._date = formatdate(now, usegmt=True).encode()
+        return self._date
+
+    def port_of(self, connection: Connection) -> bytes:
+        """Return the port that the reader connected to, as text; empty on a unix socket."""
+        name = connection.transport.get_extra_info("sockname")
+        return b"%d" % name[1] if isinstance(name, tuple) else b""
+
+    @property
+    def via(self) -> bytes:
+        """Return our entry in Via."""
+        return self._via
+
+    def _named(self, snapshot: Snapshot) -> None:
+        self.name = f"{snapshot.site.name}-{self._instance}"
+        self._pseudonym = self.name.encode()
+        self._via = b"1.1 " + self._pseudonym
+
+    def _upstreams(
+        self, snapshot: Snapshot, before: dict[str, Upstream] | Any
+    ) -> dict[str, Upstream]:
+        kept = {}
+        for name, definition in snapshot.upstreams.items():
+            known = before.get(name)
+            if known is not None and known.definition == definition:
+                kept[name] = known
+            else:
+                kept[name] = Upstream(definition, self.ticker)
+        return kept
+
+    def _decide(self, plan: Plan, head: RequestHead, exchange: Exchange) -> Decision:
+        """Decide a canary by the reader's bucket; a reader without one gets a cookie."""
+        by = plan.route.canary.by
+        key = sticky(by, head, exchange.client.encode())
+        if key is None and by.kind == "reader":
+            key = secrets.token_urlsafe(16).encode()
+            exchange.reader_cookie = (
+                b"\r\nSet-Cookie: %b=%b; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax%b"
+                % (READER_COOKIE, key, b"; Secure" if exchange.scheme == b"https" else b"")
+            )
+        return decide(plan.route.stage, None if key is None else bucket(key, plan.salt))
+
+    def _trusts(self, address: str) -> bool:
+        """Tell whether the peer at *address* may speak for its client."""
+        if address == "unix":
+            return True
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self.view.trusted)
+
+    def _tell_near(self, head: RequestHead, view: View) -> None:
+        now = self.loop.time()
+        if now - self._near_told > 60:
+            self._near_told = now
+            _events.warning(
+                "head.large bytes=%d limit=%d method=%s",
+                len(head.fields.raw), view.limits.head, head.method.decode(),
+            )  # fmt: skip
+
+    def _tick(self, now: float) -> None:
+        for upstream in self.view.everyone():
+            upstream.sweep(now)
+
+
+def client_of(peer: str, forwarded_for: bytes | None, trusts: Callable[[str], bool]) -> str:
+    """Return the address of the client behind trusted hops: the first stranger from the right."""
+    if forwarded_for is None:
+        return peer
+    client = peer
+    for member in reversed(members(forwarded_for)):
+        address = member.decode("latin-1").strip('"')
+        if address.startswith("["):
+            address = address[1:].partition("]")[0]
+        elif address.count(":") == 1:
+            address = address.partition(":")[0]
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            return client
+        client = address
+        if not trusts(address):
+            return client
+    return client
+
+
+def _forget(record: object) -> None:
+    pass

@@ -1,0 +1,575 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client half: one request and the one response that its reader gets.
+
+An exchange is its connection's receiver and its fetch's sink. Bytes that arrive on one side go
+out on the other in the same call; there is no task and no queue between them, and whichever side
+is slower pauses the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from strangler.errors import AttemptFailed, RequestRejected
+from strangler.exchange import answer
+from strangler.exchange.fetch import SAFE, Fetch, Request
+from strangler.exchange.plan import Plan
+from strangler.rollout import Decision
+from strangler.upstream import Upstream
+from strangler.wire.forward import forwarded_node, request_block, response_block, without
+from strangler.wire.framing import Body, Length, chunk, last_chunk
+from strangler.wire.head import RequestHead, ResponseHead, members
+from strangler.wire.repair import REPAIRED
+
+if TYPE_CHECKING:
+    from strangler.edge.http1 import Connection
+    from strangler.exchange.edge import Edge
+
+#: RFC 9209 types by the words of a fallback's `when` (the others are `incomplete`).
+_WORDS: Final = {
+    "connection_refused": "connect",
+    "connection_timeout": "connect",
+    "destination_ip_unroutable": "connect",
+    "destination_unavailable": "connect",
+    "dns_error": "connect",
+    "dns_timeout": "connect",
+    "tls_certificate_error": "connect",
+    "tls_protocol_error": "connect",
+    "connection_limit_reached": "busy",
+    "http_response_timeout": "timeout",
+}
+
+_ALLOW: Final = ((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
+
+
+class Exchange:
+    """One request on *connection* and its response.
+
+    ``client`` is the reader's address and ``scheme`` what the reader used, after the trust list.
+    """
+
+    __slots__ = (
+        "_attempts",
+        "_began",
+        "_chunked",
+        "_connection",
+        "_decision",
+        "_edge",
+        "_endpoint",
+        "_fetch",
+        "_first_byte",
+        "_head",
+        "_held",
+        "_over",
+        "_params",
+        "_plan",
+        "_received",
+        "_rescue_word",
+        "_sent",
+        "_status",
+        "_time",
+        "_trusted",
+        "_tunnel",
+        "_upstream",
+        "client",
+        "id",
+        "reader_cookie",
+        "scheme",
+    )
+
+    _plan: Plan
+    _decision: Decision
+    _params: Mapping[str, bytes]
+    _upstream: Upstream
+
+    def __init__(self, edge: Edge, connection: Connection, head: RequestHead, id_: str) -> None:
+        self._edge = edge
+        self._connection = connection
+        self._head = head
+        self.id = id_
+        self.client = connection.peer
+        self.scheme = b"https" if connection.secure else b"http"
+        self.reader_cookie = b""
+        self._trusted = False
+        self._fetch: Fetch | None = None
+        self._status = 0
+        self._sent = 0
+        self._received = 0
+        self._chunked = False
+        self._over = False
+        self._tunnel = False
+        self._rescue_word = ""
+        self._held: tuple[ResponseHead, Body, bytes] | None = None
+        self._endpoint = ""
+        self._attempts = 0
+        self._first_byte = 0.0
+        self._time = time.time()
+        self._began = time.monotonic()
+
+    def trust(self, trusts: Callable[[str], bool]) -> None:
+        """Believe what a trusted peer says of its client (X-Forwarded-For, -Proto)."""
+        from strangler.exchange.edge import client_of
+
+        self._trusted = True
+        fields = self._head.fields
+        self.client = client_of(self.client, fields.combined(b"x-forwarded-for"), trusts)
+        scheme = (fields.get(b"x-forwarded-proto") or b"").lower()
+        if scheme in (b"http", b"https"):
+            self.scheme = scheme
+        given = fields.get(b"x-request-id")
+        if given is not None and 0 < len(given) <= 128 and given.isascii():
+            self.id = given.decode()
+
+    # The edge's own answers.
+
+    def refuse(self, error: RequestRejected, proxy_error: str = "") -> None:
+        """Answer a request that is not to be forwarded."""
+        fields: answer.Fields = ()
+        if proxy_error:
+            fields = (
+                (b"Proxy-Status", answer.proxy_status(self._edge.name, proxy_error, error.detail)),
+            )
+        elif error.status == 405:
+            fields = _ALLOW
+        if error.status == 204:
+            self._write_whole(204, b"", fields=_ALLOW)
+        else:
+            self._answer_error(error.status, error.detail, fields)
+        self._log("", "", "refused", proxy_error or error.detail)
+
+    def answer_itself(self, plan: Plan, params: Mapping[str, bytes]) -> None:
+        """Answer a route that has no upstream: a redirect, gone, a page."""
+        route = plan.route
+        if route.redirect is not None:
+            location = route.redirect.target(params, self._head.query)
+            self._write_whole(route.redirect.status, b"", fields=((b"Location", location),))
+        elif route.gone is not None:
+            self._answer_error(route.gone, "", ())
+        else:
+            status = route.page.status if route.page is not None else 200
+            self._write_whole(status, plan.page)
+        self._log(plan.key, "", route.action, "")
+
+    # Beginning.
+
+    def begin(self, plan: Plan, decision: Decision, params: Mapping[str, bytes]) -> Exchange | None:
+        """Start the fetch that *decision* asks for."""
+        self._plan = plan
+        self._decision = decision
+        self._params = params
+        length = self._head.fields.length
+        if length is not None and plan.most_body is not None and length > plan.most_body:
+            self._too_large()
+            return None
+        target = plan.service if decision.target == "service" else plan.legacy
+        assert target is not None
+        self._upstream = target
+        self._edge.exchanges.add(self)
+        self._start_fetch(target)
+        return None if self._over else self
+
+    def _start_fetch(self, upstream: Upstream, replay: bytes = b"") -> None:
+        plan = self._plan
+        limits = plan.service_limits if upstream is plan.service else None
+        fetch = Fetch(
+            self, upstream, self._request(upstream), limits=limits, replay_cap=plan.replay
+        )
+        self._fetch = fetch
+        if replay:
+            fetch.send_body(replay)
+        if self._received_whole and fetch.request.length is not None:
+            fetch.end_body(b"")
+        fetch.start()
+
+    @property
+    def _received_whole(self) -> bool:
+        return not self._connection.reading_body
+
+    def _request(self, upstream: Upstream) -> Request:
+        """Return the upstream request (RFC 9110 §7.6)."""
+        head = self._head
+        fields = head.fields
+        plan = self._plan
+        mode = plan.route.host_mode if upstream is plan.service else "keep"
+        host_kept = mode == "keep" and head.authority == (fields.authority or b"")
+        block = request_block(fields, trusted=self._trusted, keep_host=host_kept)
+        edits = plan.request_edits
+        if edits is not None:
+            block = without(block + b"\r\n", (block + b"\r\n").lower(), edits.names)[:-2]
+            block += edits.lines
+        host_line: bytes | None = b""
+        if not host_kept:
+            if mode == "upstream":
+                host_line = None
+            else:
+                host_line = b"\r\nHost: " + (head.authority if mode == "keep" else mode.encode())
+        block += self._forwarded()
+        target = head.rest
+        rewrite = plan.route.rewrite
+        if rewrite is not None and upstream is plan.service:
+            target = rewrite.apply(head.path, self._params)
+            if head.query or head.rest.endswith(b"?"):
+                target += b"?" + head.query
+        length: int | None = None
+        upgrade = False
+        if fields.chunked:
+            length = -1
+            block += b"\r\nTransfer-Encoding: chunked"
+        elif fields.length is not None:
+            length = fields.length if fields.length else None
+            block += b"\r\nContent-Length: %d" % fields.length
+        if fields.expect and length is not None and head.version == 11:
+            block += b"\r\nExpect: 100-continue"
+        if fields.upgrade and length is None and b"upgrade" in fields.connection:
+            wanted = [p for p in members(fields.upgrade) if not p.startswith((b"h2", b"http/"))]
+            if wanted and head.version == 11:
+                upgrade = True
+                block += b"\r\nConnection: Upgrade\r\nUpgrade: " + b", ".join(wanted)
+        if fields.max_forwards and head.method == b"OPTIONS":
+            lower = block.lower()
+            at = lower.find(b"\r\nmax-forwards:")
+            end = block.find(b"\r\n", at + 2)
+            end = len(block) if end < 0 else end
+            block = (
+                block[:at] + b"\r\nMax-Forwards: %d" % (int(fields.max_forwards) - 1) + block[end:]
+            )
+        return Request(head.method, target, block, host_line, length, upgrade)
+
+    def _forwarded(self) -> bytes:
+        """Return the lines that say who the client is (RFC 7239, and X-Forwarded-*)."""
+        edge, connection, head = self._edge, self._connection, self._head
+        fields = head.fields
+        peer = connection.peer.encode()
+        authority = head.authority
+        port = b"443" if self.scheme == b"https" else b"80"
+        if authority:
+            _, colon, given = authority.rpartition(b":")
+            if colon and given.isdigit():
+                port = given
+        forwarded_for, forwarded_host, previous = peer, authority, b""
+        if self._trusted:
+            earlier = fields.combined(b"x-forwarded-for")
+            if earlier:
+                forwarded_for = earlier + b", " + peer
+            forwarded_host = fields.get(b"x-forwarded-host") or authority
+            port = fields.get(b"x-forwarded-port") or port
+            chain = fields.combined(b"forwarded")
+            previous = chain + b", " if chain else b""
+        via = fields.via + b", " + edge.via if fields.via else edge.via
+        return (
+            b"\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b"
+            b"\r\nX-Forwarded-Port: %b\r\nForwarded: %bfor=%b;host=\"%b\";proto=%b"
+            b"\r\nVia: %b\r\nX-Request-Id: %b"
+            % (
+                forwarded_for, self.scheme, forwarded_host, port, previous,
+                forwarded_node(connection.peer), authority, self.scheme, via, self.id.encode(),
+            )
+        )  # fmt: skip
+
+    # The engine's receiver: the request body.
+
+    def body_received(self, data: bytes) -> None:
+        self._received += len(data)
+        most = self._plan.most_body
+        if most is not None and self._received > most:
+            self._drop_fetch()
+            if self._status:
+                self._end_badly("http_request_error")
+            else:
+                self._too_large()
+        elif self._fetch is not None:
+            self._fetch.send_body(data)
+
+    def body_ended(self, trailers: bytes) -> None:
+        if self._fetch is not None:
+            self._fetch.end_body(trailers)
+
+    def body_failed(self, error: RequestRejected) -> None:
+        self._drop_fetch()
+        if self._status:
+            self._end_badly(error.detail)
+        else:
+            self._connection.keep_alive = False
+            self._answer_error(error.status, error.detail, ())
+            self._log_end(error.detail)
+
+    def client_gone(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._drop_fetch()
+        self._log_end("" if self._tunnel else "client_aborted")
+
+    def pause_writing(self) -> None:
+        if self._fetch is not None:
+            self._fetch.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._fetch is not None:
+            self._fetch.resume_reading()
+
+    # The fetch's sink: the response.
+
+    def interim(self, head: ResponseHead) -> None:
+        if self._head.version == 11 and not self._over:
+            if head.status == 100 and not self._head.fields.expect:
+                return
+            self._connection.write(
+                b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, response_block(head))
+            )
+
+    def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
+        if self._over:
+            return
+        upstream = self._upstream
+        upstream.succeeded += 1
+        if head.status >= 500 and self._rescue(head.status):
+            if body.ended:
+                self._held = (head, body, payload)
+            return
+        self._first_byte = time.monotonic() - self._began
+        status = self._status = head.status
+        connection = self._connection
+        block = response_block(head)
+        notable = head.notable
+        if not REPAIRED.isdisjoint(notable):
+            block, count = upstream.repair.apply(block, self.scheme, self._head.authority)
+            self._edge.repaired += count
+        edits = self._plan.response_edits
+        if edits is not None:
+            block = without(block + b"\r\n", (block + b"\r\n").lower(), edits.names)[:-2]
+            block += edits.lines
+        if b"date" not in notable:
+            block += b"\r\nDate: " + self._edge.date()
+        if self.reader_cookie:
+            block += self.reader_cookie
+        if connection.reading_body:
+            connection.keep_alive = False
+        if not isinstance(body, Length):
+            if self._head.version == 11:
+                self._chunked = True
+                block += b"\r\nTransfer-Encoding: chunked"
+            else:
+                connection.keep_alive = False
+        if status == 426 and b"upgrade" in head.notable:
+            block += b"\r\nUpgrade: " + (head.combined(b"upgrade") or b"")
+            block += b"\r\nConnection: upgrade" + (b"" if connection.keep_alive else b", close")
+        elif not connection.keep_alive:
+            block += b"\r\nConnection: close"
+        elif self._head.version == 10:
+            block += b"\r\nConnection: keep-alive"
+        data = b"HTTP/1.1 %d %b%b\r\n\r\n" % (status, head.reason, block)
+        if payload:
+            self._sent = len(payload)
+            data += chunk(payload) if self._chunked else payload
+        if body.ended:
+            if self._chunked:
+                data += last_chunk(body.trailers)
+            self._fetch_over()
+            connection.write(data)
+            self._end("")
+        else:
+            connection.write(data)
+
+    def response_body(self, payload: bytes, body: Body) -> None:
+        if self._over:
+            return
+        self._sent += len(payload)
+        connection = self._connection
+        if self._chunked:
+            data = chunk(payload) if payload else b""
+            if body.ended:
+                data += last_chunk(body.trailers)
+        else:
+            data = payload
+        if data:
+            connection.write(data)
+        if body.ended:
+            self._fetch_over()
+            self._end("")
+
+    def fetch_failed(self, error: AttemptFailed) -> None:
+        if self._over:
+            return
+        if self._tunnel:
+            self._fetch_over()
+            self._over = True
+            self._connection.close()
+            self._log_end("")
+        elif self._status:
+            self._fetch_over()
+            self._end_badly(error.error)
+        elif self._held is not None:
+            # Nobody could do better: the first answer, kept whole, is the answer (pains: a proxy
+            # must not put its own error in an application's place).
+            self._fetch_over()
+            head, body, payload = self._held
+            self._held, self._rescue_word = None, "none"
+            self.response_started(head, body, payload)
+        elif not self._rescue(_WORDS.get(error.error, "incomplete"), sent=error.sent):
+            self._fetch_over()
+            if self._connection.reading_body:
+                self._connection.keep_alive = False
+            fields: answer.Fields = (
+                (b"Proxy-Status", answer.proxy_status(self._edge.name, error.error)),
+            )
+            if error.status == 503:
+                fields += ((b"Retry-After", b"5"),)
+            self._answer_error(error.status, "", fields)
+            self._log_end(error.error)
+
+    def upgraded(self, head: ResponseHead, ahead: bytes) -> None:
+        if self._over:
+            return
+        self._tunnel = True
+        self._status = 101
+        self._connection.write(
+            b"HTTP/1.1 101 %b%b\r\nConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b"
+            % (head.reason, response_block(head), head.get(b"upgrade") or b"", ahead)
+        )
+        fetch = self._fetch
+        early = self._connection.start_tunnel()
+        if early and fetch is not None:
+            fetch.tunnel_send(early)
+
+    def tunnel_received(self, data: bytes) -> None:
+        self._sent += len(data)
+        self._connection.write(data)
+
+    def tunnel_ended(self) -> None:
+        self._connection.end_writing()
+
+    def raw_received(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._fetch is not None:
+            self._fetch.tunnel_send(data)
+
+    def raw_ended(self) -> None:
+        if self._fetch is not None:
+            self._fetch.tunnel_end()
+
+    def pause_sending(self) -> None:
+        self._connection.pause_reading()
+
+    def resume_sending(self) -> None:
+        self._connection.resume_reading()
+
+    # Falling back.
+
+    def _rescue(self, failure: int | str, *, sent: bool = True) -> bool:
+        """Ask legacy instead, where the route says so and nothing can happen twice.
+
+        What the service answered is dropped whole: not a field of it reaches the reader.
+        """
+        plan = self._plan
+        fetch = self._fetch
+        fallback = plan.route.fallback
+        if (
+            not plan.rescue
+            or self._rescue_word
+            or fetch is None
+            or self._upstream is not plan.service
+            or failure not in fallback.when
+            or fetch.replay is None
+            or (sent and self._head.method not in SAFE and not fallback.writes)
+        ):
+            return False
+        assert plan.legacy is not None
+        self._rescue_word = str(failure)
+        self._edge.rescued += 1
+        replay = fetch.replay
+        self._drop_fetch()
+        self._upstream = plan.legacy
+        self._start_fetch(plan.legacy, replay)
+        return True
+
+    # Ends.
+
+    def _too_large(self) -> None:
+        most = self._plan.most_body
+        detail = f"request body: route {self._plan.key} takes at most {most} bytes"
+        self._connection.keep_alive = False
+        self._answer_error(413, detail, ())
+        self._log_end(detail)
+
+    def _answer_error(self, status: int, detail: str, fields: answer.Fields) -> None:
+        accept = self._head.get(b"accept") or b""
+        language = self._head.get(b"accept-language") or b""
+        body, content_type = answer.error_body(
+            status, self.id, accept=accept, language=language, detail=detail
+        )
+        fields += ((b"Cache-Control", b"no-store"), (b"X-Request-Id", self.id.encode()))
+        self._write_whole(status, body, content_type=content_type, fields=fields)
+
+    def _write_whole(
+        self,
+        status: int,
+        body: bytes,
+        *,
+        content_type: bytes = b"text/html; charset=utf-8",
+        fields: answer.Fields = (),
+    ) -> None:
+        """Send a whole answer of the edge's own, and end the exchange."""
+        self._over = True
+        self._status = status
+        self._sent = 0 if self._head.method == b"HEAD" else len(body)
+        connection = self._connection
+        if connection.reading_body:
+            connection.keep_alive = False
+        connection.write(
+            answer.response(
+                status,
+                body,
+                date=self._edge.date(),
+                method=self._head.method,
+                content_type=content_type,
+                keep_alive=connection.keep_alive,
+                version=self._head.version,
+                fields=fields,
+            )
+        )
+        connection.response_ended()
+
+    def _end(self, error: str) -> None:
+        """End an exchange whose response is complete."""
+        self._over = True
+        self._connection.response_ended()
+        self._log_end(error)
+
+    def _end_badly(self, error: str) -> None:
+        """End an exchange whose response broke off: it must not look complete."""
+        self._over = True
+        self._connection.abort()
+        self._log_end(error)
+
+    def _drop_fetch(self) -> None:
+        fetch, self._fetch = self._fetch, None
+        if fetch is not None:
+            self._attempts += fetch.attempts
+            if fetch.endpoint is not None:
+                self._endpoint = fetch.endpoint.name
+            fetch.cancel()
+
+    def _fetch_over(self) -> None:
+        fetch, self._fetch = self._fetch, None
+        if fetch is not None:
+            self._attempts += fetch.attempts
+            if fetch.endpoint is not None:
+                self._endpoint = fetch.endpoint.name
+
+    def _log_end(self, error: str) -> None:
+        decision = self._decision
+        reason = f"fallback:{self._rescue_word}" if self._rescue_word else decision.reason
+        self._log(self._plan.key, self._upstream.name, reason, error)
+
+    def _log(self, route: str, target: str, reason: str, error: str) -> None:
+        head = self._head
+        edge = self._edge
+        edge.exchanges.discard(self)
+        edge.log(
+            (self._time, self.client, self.id, head.method, head.host, head.target, self._status,
+             self._sent, self._received, time.monotonic() - self._began, self._first_byte, route,
+             target, reason, self._endpoint, self._attempts, "", error)
+        )  # fmt: skip

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A snapshot made ready to serve: for each route what is the same for every request.
+
+A `View` is built once a generation and swapped whole; an exchange keeps the plan it began with,
+so an edit never touches a request in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from strangler.config.snapshot import FieldEdits, Network, Route, Snapshot
+from strangler.rollout import Decision, canary_salt, decide
+from strangler.routing import Table
+from strangler.upstream import Upstream
+from strangler.upstream.upstream import TimeLimits
+from strangler.wire.forward import named
+
+_NO_EDITS: Final = FieldEdits()
+
+
+class Edits:
+    """A route's own edits of a field block: names to remove, lines to add."""
+
+    __slots__ = ("lines", "names")
+
+    def __init__(self, edits: FieldEdits) -> None:
+        names = {name for name, _ in edits.set} | set(edits.remove)
+        self.names = named(list(names))
+        self.lines = b"".join(b"\r\n%b: %b" % pair for pair in edits.set)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A route at run time.
+
+    decision: what the stage alone decides; None for a canary, which needs a bucket · repairs: for
+    responses of either target · rescue: legacy answers when the service failed.
+    """
+
+    route: Route
+    key: str
+    service: Upstream | None
+    legacy: Upstream | None
+    service_limits: TimeLimits | None
+    decision: Decision | None
+    salt: str
+    most_body: int | None
+    replay: int
+    rescue: bool
+    request_edits: Edits | None
+    response_edits: Edits | None
+    page: bytes = b""
+
+
+class View:
+    """Everything that an exchange needs of one generation."""
+
+    __slots__ = (
+        "any_host",
+        "generation",
+        "hosts",
+        "limits",
+        "name",
+        "plans",
+        "table",
+        "trusted",
+        "upstreams",
+        "wildcards",
+    )
+
+    def __init__(self, snapshot: Snapshot, upstreams: Mapping[str, Upstream]) -> None:
+        self.generation = snapshot.generation
+        self.table: Table[Route] = snapshot.table
+        self.limits = snapshot.limits
+        self.upstreams = upstreams
+        self.name = snapshot.site.name
+        self.trusted: tuple[Network, ...] = snapshot.site.trust_forwarded_from
+        names = [host.encode() for host in snapshot.site.hosts]
+        self.any_host = not names
+        self.hosts = frozenset(name for name in names if not name.startswith(b"*."))
+        self.wildcards = tuple(name[1:] for name in names if name.startswith(b"*."))
+        self.plans = {route: _plan(route, upstreams) for route in snapshot.routes}
+
+    def serves(self, host: bytes) -> bool:
+        """Tell whether *host* (lower case, no port) is one of the site's."""
+        return host in self.hosts or host.endswith(self.wildcards)
+
+    def everyone(self) -> Iterable[Upstream]:
+        """Return all upstreams."""
+        return self.upstreams.values()
+
+
+def _plan(route: Route, upstreams: Mapping[str, Upstream]) -> Plan:
+    service = upstreams[route.upstream] if route.upstream is not None else None
+    legacy = upstreams[route.legacy] if route.legacy is not None else None
+    canary = route.stage.word == "canary"
+    then_legacy = any(rung.kind == "legacy" for rung in route.fallback.then)
+    edits = route.headers
+    return Plan(
+        route=route,
+        key=route.key,
+        service=service,
+        legacy=legacy,
+        service_limits=service.time_limits(route.timeouts)
+        if service is not None and route.timeouts is not None
+        else None,
+        decision=None if canary else decide(route.stage, None),
+        salt=canary_salt(route.canary.salted_by(route.key)),
+        most_body=route.body.max,
+        replay=route.body.replay,
+        rescue=legacy is not None
+        and legacy is not service
+        and then_legacy
+        and route.stage.word in ("canary", "live"),
+        request_edits=Edits(edits.request) if edits.request != _NO_EDITS else None,
+        response_edits=Edits(edits.response) if edits.response != _NO_EDITS else None,
+        page=Path(route.page.path).read_bytes() if route.page is not None else b"",
+    )

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One connection to an endpoint: a request out, a response in, again and again.
+
+What an endpoint sends is believed only as far as it can be checked: a head that breaks the
+grammar, framing that two readers could read differently, bytes after the end of a response, or an
+end before it, each ends the connection and is named to the taker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from strangler.clock import Waits
+from strangler.errors import AttemptFailed
+from strangler.wire.framing import Body, MalformedBody, UntilClose, response_body
+from strangler.wire.head import ResponseHead, members
+
+if TYPE_CHECKING:
+    from strangler.upstream.endpoint import Endpoint
+
+#: Longest response head, in bytes; gunicorn, Django and nginx send far less.
+HEAD_LIMIT: Final = 128 << 10
+#: Interim responses (1xx) that one request may get before its final one.
+_INTERIM_LIMIT: Final = 32
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+
+
+class Taker(Protocol):
+    """The fetch that an attempt works for."""
+
+    def interim(self, head: ResponseHead) -> None:
+        """Take a 1xx other than 101."""
+
+    def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
+        """Take the final head with the payload that came along; ``body.ended``: that was all."""
+
+    def response_body(self, payload: bytes, body: Body) -> None:
+        """Take more payload; ``body.ended``: that was all."""
+
+    def attempt_failed(self, error: AttemptFailed) -> None:
+        """Learn that nothing (more) will come, before or after the head."""
+
+    def upgraded(self, head: ResponseHead, ahead: bytes) -> None:
+        """Take a 101 that was asked for, and the bytes that followed it."""
+
+    def tunnel_received(self, data: bytes) -> None:
+        """Take bytes of an upgraded connection."""
+
+    def tunnel_ended(self) -> None:
+        """Learn that the endpoint will send no more on an upgraded connection."""
+
+    def pause_sending(self) -> None:
+        """Learn that the endpoint is slower than the request body."""
+
+    def resume_sending(self) -> None:
+        """Learn that the endpoint has caught up."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection to *endpoint*; idle when ``taker`` is None."""
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_interim",
+        "_keep",
+        "_method",
+        "_request_ended",
+        "_upgrade",
+        "_waits_between",
+        "_waits_first",
+        "endpoint",
+        "idle_since",
+        "taker",
+        "transport",
+        "tunnel",
+        "uses",
+    )
+
+    transport: asyncio.Transport
+    _waits_first: Waits[UpstreamConnection]
+    _waits_between: Waits[UpstreamConnection]
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.taker: Taker | None = None
+        self.uses = 0
+        self.idle_since = 0.0
+        self.tunnel = False
+        self._body: Body | None = None
+        self._buffer = b""
+        self._method = b""
+        self._upgrade = False
+        self._request_ended = True
+        self._interim = 0
+        self._keep = False
+
+    # What the fetch asks.
+
+    def begin(
+        self,
+        taker: Taker,
+        request: bytes,
+        method: bytes,
+        waits: tuple[Waits[UpstreamConnection], Waits[UpstreamConnection]],
+        *,
+        ended: bool,
+        upgrade: bool = False,
+    ) -> None:
+        """Send the head *request*, with the whole body behind it if *ended*.
+
+        *waits* are the time limits for the first byte (counted from the request's end) and
+        between two pieces of the response. *upgrade*: a 101 is welcome.
+        """
+        self.taker = taker
+        self.uses += 1
+        self._method = method
+        self._upgrade = upgrade
+        self._waits_first, self._waits_between = waits
+        self._request_ended = ended
+        self._interim = 0
+        self.transport.write(request)
+        if ended:
+            self._waits_first.start(self)
+
+    def send(self, data: bytes) -> None:
+        """Send framed bytes of the request body, or of the tunnel."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def end_request(self) -> None:
+        """Say that the request body is complete: from now on the endpoint is waited for."""
+        self._request_ended = True
+        if self._body is None:
+            self._waits_first.start(self)
+
+    def pause_reading(self) -> None:
+        """Take nothing from the endpoint for now; its time limit stands still."""
+        if not self.transport.is_closing():
+            self._waits_between.end(self)
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on taking."""
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            if self._body is not None:
+                self._waits_between.start(self)
+
+    def cancel(self) -> None:
+        """Drop the attempt: nobody wants its answer."""
+        if self.taker is not None:
+            self._over()
+            self.transport.abort()
+
+    def end_tunnel(self) -> None:
+        """Pass on that the reader will send no more."""
+        if not self.transport.is_closing() and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def close(self) -> None:
+        """Close an idle connection."""
+        self.transport.close()
+
+    # What the transport tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        body = self._body
+        if body is not None:
+            self._receive_body(body, data)
+        elif self.taker is None:
+            # Bytes that nobody asked for must never be the next reader's answer.
+            self.transport.close()
+        elif self.tunnel:
+            self.taker.tunnel_received(data)
+        else:
+            self._receive_head(data)
+
+    def eof_received(self) -> bool:
+        if self.tunnel and self.taker is not None:
+            self.taker.tunnel_ended()
+            return True
+        if isinstance(self._body, UntilClose):
+            taker, body = self.taker, self._body
+            body.ended = True
+            self._over()
+            if taker is not None:
+                taker.response_body(b"", body)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.endpoint.lost(self)
+        if self.taker is None:
+            return
+        if self._body is not None:
+            self._fail("http_response_incomplete", "connection closed before the response's end")
+        elif self._buffer:
+            self._fail("http_response_incomplete", "connection closed inside the response's head")
+        else:
+            self._fail("connection_terminated", "connection closed before a response")
+
+    def pause_writing(self) -> None:
+        if self.taker is not None:
+            self.taker.pause_sending()
+
+    def resume_writing(self) -> None:
+        if self.taker is not None:
+            self.taker.resume_sending()
+
+    # Time.
+
+    def first_byte_expired(self) -> None:
+        """Fail an attempt whose answer did not begin in time."""
+        self._fail("http_response_timeout", "no response in time")
+
+    def between_expired(self) -> None:
+        """Fail an attempt whose answer stopped coming."""
+        self._fail("http_response_timeout", "the response stopped coming")
+
+    # Reading.
+
+    def _receive_head(self, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+        while True:
+            end = data.find(b"\r\n\r\n") + 4
+            if end == 3:
+                self._buffer = data
+                if len(data) > HEAD_LIMIT:
+                    self._fail("http_response_header_section_size", "response head too large")
+                elif _BARE_LF.search(data) or data[:7] != b"HTTP/1."[: len(data)]:
+                    self._fail("http_protocol_error", "malformed response head")
+                return
+            self._buffer = b""
+            if end > HEAD_LIMIT:
+                self._fail("http_response_header_section_size", "response head too large")
+                return
+            head = ResponseHead.parse(data[:end])
+            if head is None:
+                self._fail("http_protocol_error", "malformed response head")
+                return
+            if head.status >= 200:
+                break
+            data = data[end:]
+            if not self._receive_interim(head, data) or not data:
+                return
+        self._receive_response(head, data[end:])
+
+    def _receive_interim(self, head: ResponseHead, rest: bytes) -> bool:
+        """Pass on a 1xx; tell whether HTTP goes on after it."""
+        taker = self.taker
+        assert taker is not None
+        if head.status == 101:
+            if not self._upgrade:
+                self._fail("http_protocol_error", "101 without an upgrade asked for")
+                return False
+            self.tunnel = True
+            self._waits_first.end(self)
+            taker.upgraded(head, rest)
+            return False
+        self._interim += 1
+        if self._interim > _INTERIM_LIMIT or b"transfer-encoding" in head.notable:
+            self._fail("http_protocol_error", "interim responses without end")
+            return False
+        taker.interim(head)
+        return self.taker is taker
+
+    def _receive_response(self, head: ResponseHead, rest: bytes) -> None:
+        body = response_body(self._method, head)
+        if body is None:
+            self._fail("http_protocol_error", "response framing that can't be trusted")
+            return
+        self._waits_first.end(self)
+        self._keep = _keeps_alive(head)
+        payload = b""
+        if rest:
+            if body.ended:
+                self._keep = False  # bytes after a response without a body
+            else:
+                try:
+                    payload = body.feed(rest)
+                except MalformedBody as error:
+                    self._fail("http_protocol_error", str(error))
+                    return
+        taker = self.taker
+        assert taker is not None
+        if body.ended:
+            self._release(body)
+        else:
+            self._body = body
+            self._waits_between.start(self)
+        taker.response_started(head, body, payload)
+
+    def _receive_body(self, body: Body, data: bytes) -> None:
+        try:
+            payload = body.feed(data)
+        except MalformedBody as error:
+            self._fail("http_protocol_error", str(error))
+            return
+        taker = self.taker
+        assert taker is not None
+        if body.ended:
+            self._release(body)
+        else:
+            self._waits_between.start(self)
+            if not payload:
+                return
+        taker.response_body(payload, body)
+
+    def _release(self, body: Body) -> None:
+        """End the attempt; keep the connection where both sides can go on with it."""
+        request_ended = self._request_ended
+        self._over()
+        if self._keep and request_ended and not body.surplus:
+            self.endpoint.release(self)
+        else:
+            self.transport.close()
+
+    def _over(self) -> None:
+        self.taker = None
+        self._body = None
+        self._buffer = b""
+        self._waits_first.end(self)
+        self._waits_between.end(self)
+        self.endpoint.attempt_ended()
+
+    def _fail(self, error: str, detail: str) -> None:
+        taker = self.taker
+        self._over()
+        self.transport.abort()
+        if taker is not None:
+            taker.attempt_failed(AttemptFailed(error, detail))
+
+
+def _keeps_alive(head: ResponseHead) -> bool:
+    """Tell whether the endpoint keeps the connection (RFC 9112 §9.3)."""
+    if b"connection" not in head.notable:
+        return head.version == 11
+    options = members(b",".join(head.all(b"connection")).lower())
+    if b"close" in options:
+        return False
+    return head.version == 11 or b"keep-alive" in options

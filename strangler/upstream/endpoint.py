@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One address of an upstream: its idle connections, and opening new ones."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from strangler.config import snapshot as config
+from strangler.errors import AttemptFailed
+from strangler.upstream.connection import UpstreamConnection
+
+_log = logging.getLogger("strangler.events")
+
+#: Seconds for which a resolved name is used without asking again.
+RESOLVE_EVERY: Final = 5.0
+#: Shortest and longest time for which an endpoint that refused is passed over, in seconds.
+_DOWN: Final = (0.25, 5.0)
+#: Seconds since its last use after which a connection is not trusted with a request that may not
+#: be repeated: the endpoint may be closing it just now.
+_TRUSTED_IDLE: Final = 2.0
+
+
+class Waiting(Protocol):
+    """Who waits for a connection."""
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """Take a new connection."""
+
+    def connect_failed(self, error: AttemptFailed) -> None:
+        """Learn that there is none to be had at this endpoint."""
+
+
+class Endpoint:
+    """An address, with its pool.
+
+    ``inflight`` counts the attempts that run or connect; ``down_until`` is the loop time before
+    which others are preferred.
+    """
+
+    def __init__(
+        self,
+        address: config.Endpoint,
+        *,
+        connect_timeout: float,
+        keepalive: config.Keepalive,
+        tls: config.Tls | None,
+    ) -> None:
+        self.address = address
+        self.name = address.unix or _authority(address.host, address.port)
+        self.prefix = address.prefix
+        self.host_field = _host_field(address)
+        self.inflight = 0
+        self.down_until = 0.0
+        self.opened = 0
+        self.reused = 0
+        self._failures = 0
+        self._connect_timeout = connect_timeout
+        self._keepalive = keepalive
+        self._ssl = _ssl_context(tls) if address.scheme == "https" else None
+        self._server_name = (tls.server_name if tls else None) or address.host
+        self._idle: list[UpstreamConnection] = []
+        self._all: set[UpstreamConnection] = set()
+        self._connecting: dict[Waiting, asyncio.Task[None]] = {}
+        self._addresses: list[str] = []
+        self._resolved_at = float("-inf")
+        self._retired = False
+        self._loop = asyncio.get_running_loop()
+
+    def take(self, *, repeatable: bool = True) -> UpstreamConnection | None:
+        """Return the most recently used idle connection, or None where a new one is needed.
+
+        Not *repeatable*: one that has idled for more than a moment won't do.
+        """
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
+            if connection.transport.is_closing():
+                continue
+            if not repeatable and self._loop.time() - connection.idle_since > _TRUSTED_IDLE:
+                idle.append(connection)
+                return None
+            self.inflight += 1
+            self.reused += 1
+            return connection
+        return None
+
+    def connect(self, waiting: Waiting) -> None:
+        """Open a connection and hand it to *waiting*."""
+        self.inflight += 1
+        task = self._loop.create_task(self._connect(waiting))
+        self._connecting[waiting] = task
+
+    def forget(self, waiting: Waiting) -> None:
+        """Learn that *waiting* waits no more."""
+        task = self._connecting.pop(waiting, None)
+        if task is not None:
+            task.cancel()
+            self.inflight -= 1
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """Keep *connection* for the next attempt, if there is room."""
+        if self._retired or len(self._idle) >= self._keepalive.connections:
+            connection.close()
+        else:
+            connection.idle_since = self._loop.time()
+            self._idle.append(connection)
+
+    def attempt_ended(self) -> None:
+        """Count one attempt less."""
+        self.inflight -= 1
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """Learn that *connection* has closed."""
+        self._all.discard(connection)
+        if connection.taker is None and connection in self._idle:
+            self._idle.remove(connection)
+
+    def sweep(self, now: float) -> None:
+        """Close what has idled too long, oldest first."""
+        idle = self._idle
+        while idle and now - idle[0].idle_since > self._keepalive.idle:
+            idle.pop(0).close()
+
+    def retire(self) -> None:
+        """Take no more; attempts under way end as they would."""
+        self._retired = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def close(self) -> None:
+        """Drop everything."""
+        self.retire()
+        for task in list(self._connecting.values()):
+            task.cancel()
+        for connection in list(self._all):
+            connection.transport.abort()
+
+    @property
+    def connections(self) -> int:
+        """Return how many connections are open."""
+        return len(self._all)
+
+    async def _connect(self, waiting: Waiting) -> None:
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                connection = await self._open()
+        except asyncio.CancelledError:
+            raise
+        except Exception as cause:
+            if self._connecting.pop(waiting, None) is not None:
+                self.inflight -= 1
+            self._mark_down()
+            waiting.connect_failed(_named(cause, self.name))
+            return
+        if self._failures:
+            self._failures = 0
+            self.down_until = 0.0
+            _log.info("endpoint.up endpoint=%s", self.name)
+        self.opened += 1
+        self._all.add(connection)
+        if self._connecting.pop(waiting, None) is None:
+            self.release(connection)
+        else:
+            waiting.connected(connection)
+
+    async def _open(self) -> UpstreamConnection:
+        loop = self._loop
+        factory: Callable[[], UpstreamConnection] = lambda: UpstreamConnection(self)  # noqa: E731
+        name = self._server_name if self._ssl is not None else None
+        if self.address.unix is not None:
+            _, connection = await loop.create_unix_connection(
+                factory, self.address.unix, ssl=self._ssl, server_hostname=name
+            )
+            return connection
+        failure: OSError | None = None
+        for address in await self._resolve():
+            try:
+                _, connection = await loop.create_connection(
+                    factory, address, self.address.port, ssl=self._ssl, server_hostname=name
+                )
+                return connection
+            except ssl.SSLError:
+                raise
+            except OSError as error:
+                failure = error
+        raise failure if failure is not None else socket.gaierror("no address")
+
+    async def _resolve(self) -> list[str]:
+        """Return the endpoint's addresses, asked for anew every `RESOLVE_EVERY` seconds."""
+        host = self.address.host
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            pass
+        else:
+            return [host]
+        now = self._loop.time()
+        if now - self._resolved_at > RESOLVE_EVERY:
+            found = await self._loop.getaddrinfo(
+                host, self.address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+            )
+            addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+            if set(addresses) != set(self._addresses) and self._addresses:
+                self._left_behind(set(addresses))
+            self._addresses = addresses
+            self._resolved_at = now
+        return self._addresses
+
+    def _left_behind(self, addresses: set[str]) -> None:
+        """Close idle connections to addresses that the name no longer has."""
+        _log.info("endpoint.moved endpoint=%s addresses=%s", self.name, ",".join(sorted(addresses)))
+        for connection in list(self._idle):
+            peer = connection.transport.get_extra_info("peername")
+            if peer is not None and peer[0] not in addresses:
+                self._idle.remove(connection)
+                connection.close()
+
+    def _mark_down(self) -> None:
+        shortest, longest = _DOWN
+        hold = min(longest, shortest * 2.0**self._failures)
+        if not self._failures:
+            _log.warning("endpoint.down endpoint=%s hold=%.2fs", self.name, hold)
+        self._failures = min(self._failures + 1, 16)
+        self.down_until = self._loop.time() + hold
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _host_field(address: config.Endpoint) -> bytes:
+    default = 443 if address.scheme == "https" else 80
+    if address.unix is not None or address.port == default:
+        return (f"[{address.host}]" if ":" in address.host else address.host).encode()
+    return _authority(address.host, address.port).encode()
+
+
+def _ssl_context(tls: config.Tls | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca if tls else None)
+    if tls is not None and not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _named(cause: Exception, endpoint: str) -> AttemptFailed:
+    """Name a failure to connect by its RFC 9209 type."""
+    if isinstance(cause, TimeoutError):
+        error, why = "connection_timeout", "no connection in time"
+    elif isinstance(cause, ConnectionRefusedError | FileNotFoundError):
+        error, why = "connection_refused", "connection refused"
+    elif isinstance(cause, ssl.SSLCertVerificationError):
+        error, why = "tls_certificate_error", str(cause.verify_message)
+    elif isinstance(cause, ssl.SSLError):
+        error, why = "tls_protocol_error", str(cause.reason)
+    elif isinstance(cause, socket.gaierror):
+        error, why = "dns_error", "no address for the name"
+    elif isinstance(cause, OSError) and cause.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+        error, why = "destination_ip_unroutable", "no route to the address"
+    elif isinstance(cause, ConnectionError):
+        error, why = "connection_refused", "connection reset while it was made"
+    elif isinstance(cause, OSError):
+        error, why = "destination_unavailable", cause.strerror or "could not connect"
+    else:
+        raise cause
+    return AttemptFailed(error, f"{endpoint}: {why}", sent=False)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Edits of a field block on its way through (RFC 9110 §7.6), on bytes and in place.
+
+Removed: what is meant for one hop (Connection and all it names, Keep-Alive, TE, Transfer-Encoding,
+Upgrade, Proxy-*), and from strangers all that tells an application who its client is
+(X-Forwarded-*, Forwarded, X-Real-IP, and the same names spelt with underscores, which a WSGI
+server can't tell apart). Then the edge writes its own: that is the only copy an upstream sees.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from strangler.wire.head import RequestFields, ResponseHead, members
+
+_HOP: Final = (
+    rb"connection|keep-alive|proxy(?:[-_][a-z_-]+)?|te|transfer[-_]encoding|upgrade"
+    rb"|content[-_]length|http2-settings|expect|via|strangler[-_][a-z_-]+"
+)
+_IDENTITY: Final = (
+    rb"|forwarded|x[-_]forwarded(?:[-_][a-z_-]+)?|x[-_]real[-_]ip|x[-_]request[-_]id"
+    rb"|x[-_]client[-_]ip|x[-_]cluster[-_]client[-_]ip|true[-_]client[-_]ip"
+)
+_IDENTITY_LOOKALIKES: Final = (
+    rb"|x[-_]forwarded[-_][a-z_-]*|forwarded|x[-_]real[-_]ip|x[-_]request[-_]id"
+)
+_FROM_STRANGER: Final = re.compile(rb"\r\n(?:" + _HOP + _IDENTITY + rb"):[^\r]*")
+_FROM_STRANGER_NO_HOST: Final = re.compile(rb"\r\n(?:host|" + _HOP + _IDENTITY + rb"):[^\r]*")
+_FROM_TRUSTED: Final = re.compile(rb"\r\n(?:" + _HOP + _IDENTITY_LOOKALIKES + rb"):[^\r]*")
+_FROM_TRUSTED_NO_HOST: Final = re.compile(
+    rb"\r\n(?:host|" + _HOP + _IDENTITY_LOOKALIKES + rb"):[^\r]*"
+)
+_FROM_UPSTREAM: Final = re.compile(
+    rb"\r\n(?:connection|keep-alive|proxy-(?:connection|authenticate|authentication-info)|te"
+    rb"|transfer-encoding|upgrade):[^\r]*"
+)
+_PER_HOP: Final = frozenset(
+    (b"connection", b"keep-alive", b"te", b"transfer-encoding", b"upgrade", b"proxy-connection",
+     b"proxy-authenticate", b"proxy-authentication-info")
+)  # fmt: skip
+_PLAIN_OPTIONS: Final = frozenset((b"keep-alive", b"close"))
+#: What Connection may name without our taking it away: it ends the message or finds the site.
+_PROTECTED: Final = frozenset((b"host", b"close", b"keep-alive", b"upgrade", b"content-length"))
+
+
+def without(raw: bytes, lower: bytes, names: re.Pattern[bytes]) -> bytes:
+    """Return the block *raw* less the lines that *names* finds in *lower*, its lower-cased twin."""
+    kept = []
+    at = 0
+    for line in names.finditer(lower):
+        kept.append(raw[at : line.start()])
+        at = line.end()
+    if not at:
+        return raw
+    kept.append(raw[at:])
+    return b"".join(kept)
+
+
+def named(names: frozenset[bytes] | list[bytes]) -> re.Pattern[bytes]:
+    """Return what finds the lines of the fields *names* (lower case) for `without`."""
+    return re.compile(rb"\r\n(?:" + b"|".join(re.escape(n) for n in sorted(names)) + rb"):[^\r]*")
+
+
+def request_block(fields: RequestFields, *, trusted: bool, keep_host: bool) -> bytes:
+    """Return *fields* as they go upstream, from the first CRLF, without the final one.
+
+    What the edge adds comes after it. *trusted*: the peer may speak for its client. The edit is
+    kept with the fields, so a repeated block is edited once.
+    """
+    key = (trusted, keep_host)
+    block = fields.forwarded.get(key)
+    if block is None:
+        if trusted:
+            names = _FROM_TRUSTED if keep_host else _FROM_TRUSTED_NO_HOST
+        else:
+            names = _FROM_STRANGER if keep_host else _FROM_STRANGER_NO_HOST
+        block = without(fields.raw, fields.lower, names)
+        if fields.cookies > 1:
+            block = _one_cookie_line(block, fields)
+        also = fields.connection - _PROTECTED
+        if also:
+            block = without(block, block.lower(), named(also))
+        block = block[:-4]
+        fields.forwarded[key] = block
+    return block
+
+
+def _one_cookie_line(block: bytes, fields: RequestFields) -> bytes:
+    """Join Cookie lines, as HTTP/2 splits them, by ``; `` (RFC 9113 §8.2.3)."""
+    block = without(block, block.lower(), named([b"cookie"]))
+    return block[:-4] + b"\r\nCookie: " + b"; ".join(fields.all(b"cookie")) + b"\r\n\r\n"
+
+
+def response_block(head: ResponseHead) -> bytes:
+    """Return the fields of *head* as they go to the reader, from the first CRLF, without the last.
+
+    Content-Length stays; the caller adds Transfer-Encoding, Connection and Date where they belong.
+    """
+    raw = head.raw
+    if not _PER_HOP.isdisjoint(head.notable):
+        raw = without(raw, head.lower, _FROM_UPSTREAM)
+        if b"connection" in head.notable:
+            options = b",".join(head.all(b"connection")).lower()
+            if options not in _PLAIN_OPTIONS:
+                also = frozenset(members(options)) - _PROTECTED
+                if also:
+                    raw = without(raw, raw.lower(), named(also))
+    return raw[:-4]
+
+
+def forwarded_node(address: str) -> bytes:
+    """Return *address* as a node of Forwarded (RFC 7239 §6): IPv6 quoted, no address unknown."""
+    if ":" in address:
+        return b'"[%b]"' % address.encode()
+    return address.encode() if address and address != "unix" else b"unknown"
+
+
+def loops(via: bytes, pseudonym: bytes) -> bool:
+    """Tell whether *via* names *pseudonym*: the message has been here before (RFC 9110 §7.6.3)."""
+    return any(pseudonym in entry.split() for entry in members(via))
