@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import ssl
@@ -94,7 +95,9 @@ async def _ask(endpoint: Endpoint, health: Health, tls: Tls | None, host: str) -
         status, body = await _read(reader)
         return _judge(health, status, body)
     finally:
-        writer.close()
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:

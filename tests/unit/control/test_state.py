@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state folder: whole files, a generation that only grows, a bundle that comes back."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from strangler.config.snapshot import Source
+from strangler.control.state import State, read_bundle
+
+
+def snapshot(generation: int, hash_: str, text: bytes = b"version: 1\n"):
+    return SimpleNamespace(
+        generation=generation,
+        hash=hash_,
+        root="/site/routes.yaml",
+        sources=(Source("routes.yaml", text), Source("routes.d/a.yaml", b"x: 1\n")),
+    )
+
+
+def test_a_bundle_comes_back_as_it_was_read(tmp_path):
+    state = State(tmp_path / "var")
+    assert state.accepted() is None
+    assert state.next_generation("a" * 64) == 1
+    text = b"# \xc3\xa7 \xff\xfe not UTF-8\n"
+    path = state.accept(snapshot(1, "a" * 64, text))
+    bundle = state.accepted()
+    assert bundle == read_bundle(path)
+    assert (bundle.generation, bundle.hash, bundle.root) == (1, "a" * 64, "/site/routes.yaml")
+    assert bundle.sources[0] == Source("routes.yaml", text)
+    assert state.next_generation("a" * 64) == 1
+    assert state.next_generation("b" * 64) == 2
+
+
+def test_only_the_last_few_are_kept_and_never_a_half(tmp_path):
+    state = State(tmp_path)
+    for number in range(1, 20):
+        state.accept(snapshot(number, f"{number:064d}"))
+    assert len(list(tmp_path.glob("config-*"))) <= 6
+    assert state.accepted().generation == 19
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b'{"bundle": "gone.json"}', b"[]", b'{"bundle": "accepted.json"}']
+)
+def test_a_damaged_folder_is_an_empty_one(tmp_path, damage):
+    state = State(tmp_path)
+    state.accept(snapshot(4, "a" * 64))
+    (tmp_path / "accepted.json").write_bytes(damage)
+    assert state.accepted() is None
+
+
+def test_a_folder_that_cannot_be_is_replaced_loudly(tmp_path, caplog):
+    (tmp_path / "var").write_text("a file in its place")
+    state = State(tmp_path / "var")
+    assert state.folder != tmp_path / "var"
+    assert "state.unwritable" in caplog.text
+    state.accept(snapshot(1, "a" * 64))
+    assert state.accepted().generation == 1
+
+
+def test_the_folder_is_for_its_owner_alone(tmp_path):
+    state = State(tmp_path / "deep" / "var")
+    assert (tmp_path / "deep" / "var").stat().st_mode & 0o077 == 0
+    path = state.accept(snapshot(1, "a" * 64))
+    assert os.stat(path).st_mode & 0o077 == 0
