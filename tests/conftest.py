@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from strangler.testing import Certificate, Edge, Scenario, Upstream, certificate, configuration
 
 

@@ -29,7 +29,6 @@ Step = bytes | Callable[["Connection"], None]
 """What a script is made of: bytes to send, or a call on the connection."""
 When = Literal["connect", "head", "end"]
 
-OK: Step = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 WAIT = 10.0
 """Seconds after which any wait of the kit gives up."""
 
@@ -291,7 +290,7 @@ def respond(
     body: bytes | str = b"ok",
     fields: Iterable[tuple[str, str]] = (),
     *,
-    reason: str = "Scripted",
+    reason: str = "OK",
     chunks: bool = False,
 ) -> Step:
     """Answer as a well-behaved server would: framed, without content to HEAD, 204 and 304."""
@@ -349,7 +348,7 @@ class RawUpstream:
         self.tls = tls
         self.connections: list[Connection] = []
         self.faults: list[BaseException] = []
-        self._last = Answer(steps or (OK,))
+        self._last = Answer(steps or (respond(),))
         self._next: deque[Answer] = deque()
         self._paths: dict[bytes, Answer] = {}
         self._greeting: Answer | None = None

@@ -11,11 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from strangler.testing.client import RawClient
 from strangler.testing.edge import Edge
-from strangler.testing.messages import Closed, Request, Response, Truncated, Violation, build
+from strangler.testing.messages import (
+    Closed,
+    Request,
+    Response,
+    Truncated,
+    Violation,
+    _text,
+    build,
+)
 from strangler.testing.origin import RawUpstream
 
 Outcome = Literal["reject", "clean", "valid"]
@@ -47,6 +55,87 @@ class Vector:
     requests: int = 1
     rfc: str = ""
     methods: tuple[str, ...] = ("GET",)
+
+
+def reject(id: str, sent: bytes, *status: int, rfc: str, **more: Any) -> Vector:
+    """Return a vector that must be refused, with one of *status* if any is given."""
+    return Vector(id=id, sent=sent, outcome="reject", status=status, rfc=rfc, **more)
+
+
+def clean(
+    id: str, sent: bytes, *status: int, rfc: str, check: Check | None = None, **more: Any
+) -> Vector:
+    """Return a vector that may be refused, or else forwarded so that *check* holds."""
+    return Vector(id=id, sent=sent, outcome="clean", status=status, rfc=rfc, check=check, **more)
+
+
+def valid(id: str, sent: bytes, *, rfc: str, check: Check | None = None, **more: Any) -> Vector:
+    """Return a vector that must be served."""
+    return Vector(id=id, sent=sent, outcome="valid", rfc=rfc, check=check, **more)
+
+
+# -- checks of a forwarded request
+
+
+def every(*checks: Check) -> Check:
+    """Return a check that all of *checks* hold."""
+
+    def check(request: Request) -> None:
+        for each in checks:
+            each(request)
+
+    return check
+
+
+def has(name: str, *values: str | bytes) -> Check:
+    """Return a check that field *name* has exactly these lines, in this order."""
+    wanted = [_text(value) for value in values]
+
+    def check(request: Request) -> None:
+        got = request.all(name)
+        assert got == wanted, f"{name}: expected {wanted}, got {got}"
+
+    return check
+
+
+def lacks(*names: str) -> Check:
+    """Return a check that none of these fields was forwarded, nor as a trailer."""
+    unwanted = {name.lower().encode() for name in names}
+
+    def check(request: Request) -> None:
+        found = [pair for pair in request.fields + request.trailers if pair[0].lower() in unwanted]
+        assert not found, f"forwarded: {found}"
+
+    return check
+
+
+def keeps(*names: str) -> Check:
+    """Return a check that each of these fields was forwarded."""
+
+    def check(request: Request) -> None:
+        missing = [name for name in names if name not in request]
+        assert not missing, f"missing at the origin: {missing} in {request.head!r}"
+
+    return check
+
+
+def content(body: bytes) -> Check:
+    """Return a check of the whole content."""
+
+    def check(request: Request) -> None:
+        assert bytes(request.body) == body, f"content: expected {body!r}, got {request.body!r}"
+
+    return check
+
+
+def line(method: str, target: str | bytes) -> Check:
+    """Return a check of method and target."""
+
+    def check(request: Request) -> None:
+        got = (request.method, request.target)
+        assert got == (_text(method), _text(target)), f"expected {method} {target!r}, got {got}"
+
+    return check
 
 
 @dataclass(slots=True)
