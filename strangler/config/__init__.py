@@ -9,3 +9,52 @@ tell (names that must exist, ties, ports that are our own). `load` does it all a
 the files change. This is the one room where the pure rooms' policies meet; it never touches
 traffic.
 """
+
+from strangler.config.diagnostics import CODES, ConfigRejected, Diagnostic, did_you_mean
+from strangler.config.load import (
+    accept,
+    bundle,
+    gather,
+    guard_shrink,
+    load,
+    load_bundle,
+    write_bundle,
+)
+from strangler.config.snapshot import (
+    Endpoint,
+    Health,
+    Limits,
+    Listen,
+    Place,
+    Route,
+    RouteTest,
+    Site,
+    Snapshot,
+    Timeouts,
+    Upstream,
+)
+
+__all__ = [
+    "CODES",
+    "ConfigRejected",
+    "Diagnostic",
+    "Endpoint",
+    "Health",
+    "Limits",
+    "Listen",
+    "Place",
+    "Route",
+    "RouteTest",
+    "Site",
+    "Snapshot",
+    "Timeouts",
+    "Upstream",
+    "accept",
+    "bundle",
+    "did_you_mean",
+    "gather",
+    "guard_shrink",
+    "load",
+    "load_bundle",
+    "write_bundle",
+]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from ipaddress import IPv4Network, IPv6Network
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from strangler.cache.policy import CachePolicy, Tier
 from strangler.resilience.policy import Breaker, Fallback, Retry
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from strangler.routing import Conditions, Pattern, Table
 
 Network = IPv4Network | IPv6Network
+
+_BREAKER: Final = Breaker()
+_CACHE: Final = CachePolicy()
+_FALLBACK: Final = Fallback()
+_RETRY: Final = Retry()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -185,7 +190,7 @@ class Upstream:
     max_inflight: int | None = None
     queue: int = 100
     keepalive: Keepalive = Keepalive()
-    breaker: Breaker | None = Breaker()
+    breaker: Breaker | None = _BREAKER
     oauth2: OAuth2 | None = None
     tls: Tls | None = None
     place: Place = Place("", 0, 0)
@@ -218,16 +223,20 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewrite:
-    """Another path for the upstream: a prefix taken off, or a template of parameters."""
+    """Another path for the upstream: a template of parameters, or some first segments less.
 
-    strip: bytes = b""
+    strip counts segments, not bytes: a path that matches may spell its letters as escapes.
+    """
+
+    strip: int = 0
     template: Template | None = None
 
     def apply(self, path: bytes, params: Mapping[str, bytes]) -> bytes:
         """Return the raw path to send; *path* is the raw path received, without its query."""
         if self.template is not None:
             return self.template.fill(params)
-        return path[len(self.strip) :] or b"/"
+        rest = path.split(b"/", self.strip + 1)
+        return b"/" + rest[-1] if len(rest) > self.strip + 1 else b"/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,10 +249,15 @@ class Body:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldEdits:
-    """Fields to set (replacing all of that name) and names to remove."""
+    """Fields to set (replacing all of that name) and names to remove.
 
-    set: tuple[tuple[bytes, bytes], ...] = ()
+    Names in `set` keep the case of the file; those in `secret` (lower case) have a value from
+    the environment, which is never shown.
+    """
+
+    set: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     remove: tuple[bytes, ...] = ()
+    secret: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,9 +294,9 @@ class Route:
 
     key: as in the file; where several routes share it, those with conditions say them too ·
     upstream: the name of `to`, None for a plain legacy route · legacy: the name of the upstream
-    with that role · timeouts: complete, already laid over the upstream's (those of `legacy` are
-    its own) · breaker: a breaker of this route alone; None: the upstream's · max_inflight: the
-    route's own bulkhead.
+    with that role · timeouts: of fetches from `upstream` (or from legacy, if there is none),
+    complete; None: as the upstream says. Other upstreams keep their own · breaker: "upstream",
+    or a breaker of this route alone, or None: none · max_inflight: the route's own bulkhead.
     """
 
     key: str
@@ -303,11 +317,11 @@ class Route:
     host_mode: str = "keep"
     body: Body = Body()
     timeouts: Timeouts | None = None
-    retry: Retry = Retry()
-    breaker: Breaker | None = None
+    retry: Retry = _RETRY
+    breaker: Breaker | Literal["upstream"] | None = "upstream"
     max_inflight: int | None = None
-    fallback: Fallback = Fallback()
-    cache: CachePolicy = CachePolicy()
+    fallback: Fallback = _FALLBACK
+    cache: CachePolicy = _CACHE
     headers: HeaderEdits = HeaderEdits()
     owner: str = ""
     until: date | None = None
