@@ -35,6 +35,7 @@ INSTALLED_APPS = [
     "help",
     "health",
     "api",
+    "seeding",
 ]
 
 MIDDLEWARE = [
