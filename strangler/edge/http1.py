@@ -320,7 +320,9 @@ class Connection(asyncio.Protocol):
             if error is not None:
                 self.reject(error, bytes(data[:200]))
             return
-        self._buffer = b""
+        if self._buffer:
+            self._buffer = b""
+            self.server.waits_head.end(self)
         raw = bytes(data[: end + 4])
         rest = bytes(data[end + 4 :])
         if len(raw) > limits.head:
@@ -350,7 +352,6 @@ class Connection(asyncio.Protocol):
         """Read the head *raw* and hand its request to the application."""
         server = self.server
         server.waits_idle.end(self)
-        server.waits_head.end(self)
         try:
             head = RequestHead.parse(raw)
             fields = head.fields

@@ -128,12 +128,12 @@ class Edge:
             return None
         plan = view.plans[match.value]
         if plan.route.action != "proxy":
-            exchange.answer_itself(plan, match.params)
+            exchange.answer_itself(plan, match)
             return None
         decision = plan.decision
         if decision is None:
             decision = self._decide(plan, head, exchange)
-        return exchange.begin(plan, decision, match.params)
+        return exchange.begin(plan, decision, match)
 
     def reject(self, connection: Connection, error: RequestRejected, start: bytes) -> bytes:
         """Return the answer to a request that never had a meaning, and log it."""

@@ -9,14 +9,16 @@ is slower pauses the other.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange import answer
 from strangler.exchange.fetch import SAFE, Fetch, Request
 from strangler.exchange.plan import Plan
 from strangler.rollout import Decision
+from strangler.routing import Match
 from strangler.upstream import Upstream
 from strangler.wire.forward import forwarded_node, request_block, response_block, without
 from strangler.wire.framing import Body, Length, chunk, last_chunk
@@ -62,8 +64,8 @@ class Exchange:
         "_first_byte",
         "_head",
         "_held",
+        "_match",
         "_over",
-        "_params",
         "_plan",
         "_received",
         "_rescue_word",
@@ -81,7 +83,7 @@ class Exchange:
 
     _plan: Plan
     _decision: Decision
-    _params: Mapping[str, bytes]
+    _match: Match[Route]
     _upstream: Upstream
 
     def __init__(self, edge: Edge, connection: Connection, head: RequestHead, id_: str) -> None:
@@ -139,11 +141,11 @@ class Exchange:
             self._answer_error(error.status, error.detail, fields)
         self._log("", "", "refused", proxy_error or error.detail)
 
-    def answer_itself(self, plan: Plan, params: Mapping[str, bytes]) -> None:
+    def answer_itself(self, plan: Plan, match: Match[Route]) -> None:
         """Answer a route that has no upstream: a redirect, gone, a page."""
         route = plan.route
         if route.redirect is not None:
-            location = route.redirect.target(params, self._head.query)
+            location = route.redirect.target(match.params, self._head.query)
             self._write_whole(route.redirect.status, b"", fields=((b"Location", location),))
         elif route.gone is not None:
             self._answer_error(route.gone, "", ())
@@ -154,11 +156,11 @@ class Exchange:
 
     # Beginning.
 
-    def begin(self, plan: Plan, decision: Decision, params: Mapping[str, bytes]) -> Exchange | None:
+    def begin(self, plan: Plan, decision: Decision, match: Match[Route]) -> Exchange | None:
         """Start the fetch that *decision* asks for."""
         self._plan = plan
         self._decision = decision
-        self._params = params
+        self._match = match
         length = self._head.fields.length
         if length is not None and plan.most_body is not None and length > plan.most_body:
             self._too_large()
@@ -209,7 +211,7 @@ class Exchange:
         target = head.rest
         rewrite = plan.route.rewrite
         if rewrite is not None and upstream is plan.service:
-            target = rewrite.apply(head.path, self._params)
+            target = rewrite.apply(head.path, self._match.params)
             if head.query or head.rest.endswith(b"?"):
                 target += b"?" + head.query
         length: int | None = None

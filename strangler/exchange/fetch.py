@@ -8,7 +8,6 @@ that its endpoint had already closed. Everything else that fails is the sink's t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from strangler.errors import AttemptFailed
@@ -21,21 +20,31 @@ from strangler.wire.head import ResponseHead
 SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 
 
-@dataclass(frozen=True, slots=True)
 class Request:
-    """What goes upstream, but for what depends on the endpoint.
+    """What goes upstream, but for what depends on the endpoint. Not changed once made.
 
     ``target`` is the origin form without the endpoint's prefix; ``block`` the field block from
     its first CRLF, without the final one; ``host_line`` is None where the endpoint's own Host is
     to be sent. ``length``: Content-Length, None: no body; -1: chunked.
     """
 
-    method: bytes
-    target: bytes
-    block: bytes
-    host_line: bytes | None
-    length: int | None
-    upgrade: bool = False
+    __slots__ = ("block", "host_line", "length", "method", "target", "upgrade")
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        block: bytes,
+        host_line: bytes | None,
+        length: int | None,
+        upgrade: bool = False,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.block = block
+        self.host_line = host_line
+        self.length = length
+        self.upgrade = upgrade
 
     def head(self, endpoint: Endpoint) -> bytes:
         """Return the whole head for *endpoint*."""

@@ -123,7 +123,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._interim = 0
         self.transport.write(request)
         if ended:
-            self._waits_first.start(self)
+            waits[0].start(self)
 
     def send(self, data: bytes) -> None:
         """Send framed bytes of the request body, or of the tunnel."""
@@ -275,7 +275,6 @@ class UpstreamConnection(asyncio.Protocol):
         if body is None:
             self._fail("http_protocol_error", "response framing that can't be trusted")
             return
-        self._waits_first.end(self)
         self._keep = _keeps_alive(head)
         payload = b""
         if rest:
@@ -292,6 +291,7 @@ class UpstreamConnection(asyncio.Protocol):
         if body.ended:
             self._release(body)
         else:
+            self._waits_first.end(self)
             self._body = body
             self._waits_between.start(self)
         taker.response_started(head, body, payload)
@@ -323,10 +323,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _over(self) -> None:
         self.taker = None
-        self._body = None
+        if self._body is None:
+            self._waits_first.end(self)
+        else:
+            self._body = None
+            self._waits_between.end(self)
         self._buffer = b""
-        self._waits_first.end(self)
-        self._waits_between.end(self)
         self.endpoint.attempt_ended()
 
     def _fail(self, error: str, detail: str) -> None:
@@ -339,9 +341,9 @@ class UpstreamConnection(asyncio.Protocol):
 
 def _keeps_alive(head: ResponseHead) -> bool:
     """Tell whether the endpoint keeps the connection (RFC 9112 §9.3)."""
-    if b"connection" not in head.notable:
+    if not head.connection:
         return head.version == 11
-    options = members(b",".join(head.all(b"connection")).lower())
+    options = members(head.connection)
     if b"close" in options:
         return False
     return head.version == 11 or b"keep-alive" in options

@@ -31,10 +31,6 @@ _FROM_TRUSTED: Final = re.compile(rb"\r\n(?:" + _HOP + _IDENTITY_LOOKALIKES + rb
 _FROM_TRUSTED_NO_HOST: Final = re.compile(
     rb"\r\n(?:host|" + _HOP + _IDENTITY_LOOKALIKES + rb"):[^\r]*"
 )
-_FROM_UPSTREAM: Final = re.compile(
-    rb"\r\n(?:connection|keep-alive|proxy-(?:connection|authenticate|authentication-info)|te"
-    rb"|transfer-encoding|upgrade):[^\r]*"
-)
 _PER_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"te", b"transfer-encoding", b"upgrade", b"proxy-connection",
      b"proxy-authenticate", b"proxy-authentication-info")
@@ -98,14 +94,17 @@ def response_block(head: ResponseHead) -> bytes:
     Content-Length stays; the caller adds Transfer-Encoding, Connection and Date where they belong.
     """
     raw = head.raw
-    if not _PER_HOP.isdisjoint(head.notable):
-        raw = without(raw, head.lower, _FROM_UPSTREAM)
-        if b"connection" in head.notable:
-            options = b",".join(head.all(b"connection")).lower()
-            if options not in _PLAIN_OPTIONS:
-                also = frozenset(members(options)) - _PROTECTED
-                if also:
-                    raw = without(raw, raw.lower(), named(also))
+    lower = head.lower
+    for name in head.notable:
+        if name in _PER_HOP:
+            start = lower.find(b"\n" + name + b":") - 1
+            end = lower.index(b"\r", start + 1)
+            raw = raw[:start] + raw[end:]
+            lower = lower[:start] + lower[end:]
+    if head.connection and head.connection not in _PLAIN_OPTIONS:
+        also = frozenset(members(head.connection)) - _PROTECTED
+        if also:
+            raw = without(raw, lower, named(also))
     return raw[:-4]
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from strangler.wire.head import FIELD_BLOCK, ResponseHead
 
 _CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 #: Longest chunk line and trailer section that are read, in bytes.
 LINE_LIMIT: Final = 4096
 TRAILER_LIMIT: Final = 16384
@@ -190,19 +191,19 @@ def response_body(method: bytes, head: ResponseHead) -> Body | None:
     RFC 9112 §6.3, more strictly: several lengths, a length beside Transfer-Encoding, or any
     coding but `chunked` are refused rather than guessed at. *method* is the request's.
     """
-    lower = head.lower
-    lengths = head.all(b"content-length") if b"\ncontent-length:" in lower else []
-    if b"\ntransfer-encoding:" in lower:
-        codings = head.all(b"transfer-encoding")
-        if lengths or head.version == 10 or len(codings) > 1 or codings[0].lower() != b"chunked":
+    length, coding = head.length, head.coding
+    if length is None or coding is None:
+        return None
+    if coding or b"transfer-encoding" in head.notable:
+        if coding != b"chunked" or b"content-length" in head.notable or head.version == 10:
             return None
         if head.status < 200 or head.status == 204:
             return None
         body: Body = Chunked()
-    elif lengths:
-        if len(lengths) > 1 or re.fullmatch(rb"[0-9]{1,18}", lengths[0]) is None:
+    elif length or b"content-length" in head.notable:
+        if _DIGITS.fullmatch(length) is None:
             return None
-        body = Length(int(lengths[0]))
+        body = Length(int(length))
     else:
         body = UntilClose()
     if method == b"HEAD" or head.status in (204, 304) or head.status < 200:

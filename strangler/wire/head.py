@@ -47,7 +47,7 @@ _NOTABLE: Final = re.compile(
 )
 _RESPONSE_NOTABLE: Final = re.compile(
     rb"\n(content-length|transfer-encoding|connection|keep-alive|proxy-[a-z-]+|te|upgrade|date"
-    rb"|location|content-location|refresh|link|set-cookie|strangler-[a-z-]+):"
+    rb"|location|content-location|refresh|link|set-cookie|strangler-[a-z-]+):([^\r]*)"
 )
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 
@@ -298,15 +298,15 @@ class RequestHead:
 
 
 class ResponseHead(Fields):
-    """The head of a response.
+    """The head of a response, with what frames it and what a proxy has to look at.
 
-    ``version`` is 10 or 11; ``notable`` holds the lower-case names, as often as they occur, of
-    the fields that a proxy has to look at: most responses carry three.
+    ``version`` is 10 or 11. ``length`` and ``coding`` are the values of Content-Length and
+    Transfer-Encoding (b"" where there is none, None where there are several lines), ``connection``
+    the options of Connection in lower case; ``notable`` lists the lower-case names, as often as
+    they occur, of the fields above and of those that are per hop, repaired, or added if missing.
     """
 
-    __slots__ = ("notable", "reason", "status", "version")
-
-    notable: list[bytes]
+    __slots__ = ("coding", "connection", "length", "notable", "reason", "status", "version")
 
     status: int
     version: int
@@ -323,8 +323,23 @@ class ResponseHead(Fields):
         head.version = 10 if minor == b"0" else 11
         head.status = int(status)
         head.reason = reason or b""
-        head.notable = _RESPONSE_NOTABLE.findall(head.lower)
+        head._note()
         return head
+
+    def _note(self) -> None:
+        self.length: bytes | None = b""
+        self.coding: bytes | None = b""
+        self.connection = b""
+        self.notable: list[bytes] = []
+        for name, value in _RESPONSE_NOTABLE.findall(self.lower):
+            self.notable.append(name)
+            if name == b"content-length":
+                self.length = value.strip(b" \t") if self.length == b"" else None
+            elif name == b"connection":
+                value = value.strip(b" \t")
+                self.connection = self.connection + b"," + value if self.connection else value
+            elif name == b"transfer-encoding":
+                self.coding = value.strip(b" \t") if self.coding == b"" else None
 
 
 def host_of(authority: bytes) -> bytes:
