@@ -297,8 +297,6 @@ def parse_path(text: str, offset: int = 0) -> Pattern:
 
 
 def _segment(text: str, offset: int, names: set[str]) -> Segment:
-    if text in (".", ".."):
-        raise Malformed("a resolved path", repr(text), offset, "no path with dot segments fits it")
     if "*" in text:
         hint = "** is the whole last segment" if "**" in text else "one segment is {name}"
         raise Malformed(
@@ -324,6 +322,8 @@ def _segment(text: str, offset: int, names: set[str]) -> Segment:
         own.append(name)
         end = piece.end()
     parts.append(_literal(text[end:], offset + end))
+    if not own and parts[0] in (b".", b".."):
+        raise Malformed("a resolved path", repr(text), offset, "no path with dot segments fits it")
     return Segment(tuple(parts), tuple(own))
 
 
@@ -343,7 +343,5 @@ def _literal(text: str, offset: int) -> bytes:
     if at := re.search(r"[\x00-\x20\x7f]", text):
         raise Malformed("printable text", repr(at[0]), offset + at.start(), "percent-encode it")
     decoded = decode(text.encode())
-    if decoded in (b".", b".."):
-        raise Malformed("a resolved path", repr(text), offset, "no path with dot segments fits it")
     assert SLASH not in decoded
     return decoded

@@ -12,7 +12,9 @@ from strangler.routing import AmbiguousPath, Location, Rewrite, parse_key
 from strangler.wire.head import RequestHead
 
 PAGE = (Path(__file__).parents[3] / "docs" / "routing.md").read_text()
-_BLOCK = re.compile(r"```routes\n(.*?)```\n\n\| request \| goes to \|\n\|---\|---\|\n(.*?)\n\n", re.S)
+_BLOCK = re.compile(
+    r"```routes\n(.*?)```\n\n\| request \| goes to \|\n\|---\|---\|\n(.*?)\n\n", re.S
+)
 _MADE = re.compile(r"\| key \| made \| of \| gives \|\n\|[-|]+\n(.*?)\n\n", re.S)
 
 
