@@ -4,25 +4,28 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import http.client
 import json
 import logging
 import os
+import secrets
 import signal
 import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from strangler.config.diagnostics import ConfigRejected
+from strangler.config.load import gather, guard_shrink, load, load_bundle
 from strangler.config.snapshot import Listen, ListenTls, Snapshot
 from strangler.control import process
-from strangler.control.state import State, read_bundle
-from strangler.edge import sockets, systemd, tls, worker
+from strangler.control.state import State
+from strangler.edge import sockets, tls, worker
 from strangler.edge.channel import Channel, Message, pair
 from strangler.edge.http1 import Server
 from strangler.edge.supervisor import TRIAL, Seat, Supervisor, inherited
@@ -94,10 +97,11 @@ class _Site:
         self.former = inherited() or {}
         # The folder in use rather than the one wished for: it may be a temporary one.
         self.state = State(Path(self.former.get("state") or state_folder(options.config)))
+        self.tls = self._tls()
+        self.told = tuple(sockets.parse(text, tls=self.tls) for text in options.listen)
         self.rejected: ConfigRejected | None = None
         self.snapshot = self._first_snapshot()
         self.bundle = ""
-        self.tls = self._tls()
         self.listeners: list[sockets.Listener] = []
         self.admin: sockets.Listener | None = None
         self.workers = options.workers or self.snapshot.workers or len(os.sched_getaffinity(0)) or 1
@@ -111,8 +115,10 @@ class _Site:
             # The code before an upgrade asks whether this code starts at all.
             self._addresses()
             return 0
-        self.bundle = self.state.accept(self.snapshot)
+        # All workers are one hop to those who look for loops; another site is another.
+        os.environ.setdefault("STRANGLER_INSTANCE", secrets.token_hex(3))
         self._open()
+        self.bundle = self.state.accept(self.snapshot)
         self.channels = [pair() for _ in range(self.workers)]
         seats = [Seat("control", self._run_control, last=True)]
         seats += [Seat(f"worker {slot + 1}", self._worker(slot)) for slot in range(self.workers)]
@@ -133,13 +139,14 @@ class _Site:
     def _first_snapshot(self) -> Snapshot:
         """Load the files; fall back on the configuration accepted last where that is allowed."""
         try:
-            return load_files(self.options.config, self.state)
+            snapshot = load(self.options.config, listen=self.told)
+            return replace(snapshot, generation=self.state.next_generation(snapshot.hash))
         except ConfigRejected as rejected:
             last = self.state.accepted()
             # A running site goes on with what it serves; a new one only if it is told so.
             if last is None or not (self.options.last_good or self.former or _is_trial()):
                 raise
-            snapshot = load_bundle(last.path, last.generation)
+            snapshot = load_bundle(last.bundle)
             self.rejected = rejected
             announce(
                 "config.last_good",
@@ -160,8 +167,8 @@ class _Site:
     def _addresses(self) -> tuple[list[Listen], Listen | None]:
         """Settle the addresses: the command line, else the file, else the defaults."""
         options, snapshot = self.options, self.snapshot
-        if options.listen:
-            listen = [sockets.parse(text, tls=self.tls) for text in options.listen]
+        if self.told:
+            listen = list(self.told)
         elif snapshot.listen:
             listen = list(snapshot.listen)
         else:
@@ -233,7 +240,7 @@ class _Site:
         if message.get("kind") == "accepted":
             # A worker forked from now on begins with this one and need not read it first.
             with contextlib.suppress(Exception):
-                self.snapshot = load_bundle(str(message["bundle"]), int(message["generation"]))
+                self.snapshot = load_bundle(str(message["bundle"]))
                 self.bundle = str(message["bundle"])
                 self.rejected = None
         elif message.get("kind") == "upgrade_rejected":
@@ -312,7 +319,7 @@ class _Site:
         if last is None or last.hash == self.snapshot.hash:
             return self.snapshot
         try:
-            return load_bundle(last.path, last.generation)
+            return load_bundle(last.bundle)
         except Exception:
             return self.snapshot
 
@@ -332,12 +339,12 @@ class _Site:
         last = self.state.accepted()
         job = process.Job(
             snapshot=snapshot,
-            bundle=last.path if last and last.hash == snapshot.hash else self.bundle,
+            bundle=last.bundle if last and last.hash == snapshot.hash else self.bundle,
             state=self.state,
             channels=[ours for ours, _ in self.channels],
             doors=self.admin.sockets if self.admin is not None else [],
             load=self._load_again,
-            changes=_changes,
+            changes=self._changes,
             rejected=self.rejected,
         )
         try:
@@ -345,8 +352,22 @@ class _Site:
         finally:
             events.put_down()
 
-    def _load_again(self, before: Snapshot, generation: int, yes: bool) -> Snapshot:
-        raise NotImplementedError
+    def _load_again(self, before: Snapshot, yes: bool) -> Snapshot:
+        """Load the files anew; without ``yes`` refuse a loss of many routes."""
+        snapshot = load(self.options.config, generation=before.generation + 1, listen=self.told)
+        lost = guard_shrink(before, snapshot)
+        if lost is not None and not yes:
+            raise ConfigRejected([lost], snapshot.files)
+        return snapshot
+
+    async def _changes(self, changed: Callable[[], Awaitable[None]]) -> None:
+        seen = gather(self.options.config).digest
+        while True:
+            await asyncio.sleep(0.25)
+            now = gather(self.options.config).digest
+            if now != seen:
+                seen = now
+                await changed()
 
 
 def _is_trial() -> bool:
@@ -355,7 +376,7 @@ def _is_trial() -> bool:
 
 def _data_plane(snapshot: Snapshot, access: AccessLog) -> tuple[Edge, Server]:
     edge = Edge(snapshot, log=access)
-    return edge, Server(edge, limits=snapshot.limits)
+    return edge, Server(edge, limits=snapshot.limits, ticker=edge.ticker)
 
 
 def _tell_of_lost_lines(count: int, error: str) -> None:

@@ -42,9 +42,9 @@ class Job:
     """Everything that the control process is given.
 
     bundle: path of the bundle in force · channels: one a worker slot · doors: sockets of the admin
-    listener · load: reads the files and raises ConfigRejected; its argument confirms a loss of
-    many routes; may be slow · changes: calls back, on the loop, whenever the files may have
-    changed, for ever.
+    listener · load: reads the files, given the snapshot before and whether a loss of many routes
+    is confirmed; raises ConfigRejected; may be slow · changes: calls back, on the loop, whenever
+    the files may have changed, for ever.
     """
 
     snapshot: Snapshot
@@ -52,8 +52,8 @@ class Job:
     state: State
     channels: Sequence[Channel]
     doors: Sequence[socket.socket]
-    load: Callable[[Snapshot, int, bool], Snapshot]
-    changes: Callable[[Snapshot, Callable[[], Awaitable[None]]], Awaitable[None]]
+    load: Callable[[Snapshot, bool], Snapshot]
+    changes: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
     rejected: ConfigRejected | None = None
 
 
@@ -201,7 +201,7 @@ class Control:
 
         while True:
             try:
-                await self._job.changes(self._snapshot, changed)
+                await self._job.changes(changed)
             except Exception:
                 logging.getLogger("strangler.errors").exception("watch.failed")
             await asyncio.sleep(1.0)
@@ -212,9 +212,7 @@ class Control:
             before = self._snapshot
             loop = asyncio.get_running_loop()
             try:
-                snapshot = await loop.run_in_executor(
-                    None, self._job.load, before, before.generation + 1, yes
-                )
+                snapshot = await loop.run_in_executor(None, self._job.load, before, yes)
             except ConfigRejected as rejected:
                 self._refuse(rejected)
                 return False

@@ -2,7 +2,7 @@
 """The state folder: what must outlive a process, each file replaced whole.
 
 ``accepted.json`` names the configuration in force; ``config-<generation>-<hash>.json`` is its
-bundle, the files as they were read (secrets are still names of environment variables there).
+bundle, the files as they were read.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from strangler.config.snapshot import Snapshot, Source
+from strangler.config.load import bundle
+from strangler.config.snapshot import Snapshot
 from strangler.observe.events import announce
 
 _KEPT = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
-    """One accepted configuration as it was read; ``path`` is where it is kept."""
+class Accepted:
+    """Which configuration is in force; ``bundle`` is the path of its bundle."""
 
-    path: str
+    bundle: str
     generation: int
     hash: str
-    root: str
-    sources: tuple[Source, ...]
 
 
 class State:
@@ -55,11 +54,14 @@ class State:
             folder = other
         self.folder = folder
 
-    def accepted(self) -> Bundle | None:
+    def accepted(self) -> Accepted | None:
         """Return the configuration accepted last, or None if there is none that can be read."""
         try:
-            name = json.loads((self.folder / "accepted.json").read_bytes())["bundle"]
-            return read_bundle(str(self.folder / str(name)))
+            told = json.loads((self.folder / "accepted.json").read_bytes())
+            path = self.folder / str(told["bundle"])
+            if not path.is_file():
+                return None
+            return Accepted(str(path), int(told["generation"]), str(told["hash"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -76,20 +78,11 @@ class State:
         Raises OSError where the disk refuses.
         """
         name = f"config-{snapshot.generation}-{snapshot.hash[:12]}.json"
-        path = self.folder / name
-        bundle = {
-            "generation": snapshot.generation,
-            "hash": snapshot.hash,
-            "root": snapshot.root,
-            "sources": [
-                {"name": source.name, "text": source.text.decode("utf-8", "surrogateescape")}
-                for source in snapshot.sources
-            ],
-        }
-        self.write(name, json.dumps(bundle).encode())
-        self.write("accepted.json", json.dumps({"bundle": name}).encode())
+        self.write(name, bundle(snapshot))
+        told = {"bundle": name, "generation": snapshot.generation, "hash": snapshot.hash}
+        self.write("accepted.json", json.dumps(told).encode())
         self._forget_old(keep=name)
-        return str(path)
+        return str(self.folder / name)
 
     def write(self, name: str, data: bytes) -> None:
         """Replace a file whole, so that no reader ever sees a part. Raises OSError."""
@@ -113,22 +106,3 @@ class State:
             for old in bundles[:-_KEPT]:
                 if old.name != keep:
                     old.unlink()
-
-
-def read_bundle(path: str) -> Bundle:
-    """Read a bundle. Raises OSError, or ValueError where it is none."""
-    with open(path, "rb") as file:
-        told = json.load(file)
-    try:
-        return Bundle(
-            path,
-            int(told["generation"]),
-            str(told["hash"]),
-            str(told["root"]),
-            tuple(
-                Source(one["name"], one["text"].encode("utf-8", "surrogateescape"))
-                for one in told["sources"]
-            ),
-        )
-    except (KeyError, TypeError, AttributeError) as problem:
-        raise ValueError(f"{path}: not a bundle") from problem

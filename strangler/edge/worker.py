@@ -86,7 +86,7 @@ class Job:
     doors: Sequence[Door]
     channel: Channel
     snapshot: Snapshot
-    load: Callable[[str, int], Snapshot]
+    load: Callable[[str], Snapshot]
     build: Callable[[Snapshot, AccessLog], tuple[DataPlane, Engine]]
     access: Callable[[], AccessLog]
 
@@ -220,7 +220,7 @@ class Worker:
             wanted = self._wanted
             generation, _, bundle = wanted
             try:
-                snapshot = await loop.run_in_executor(None, self._job.load, bundle, generation)
+                snapshot = await loop.run_in_executor(None, self._job.load, bundle)
             except Exception as problem:  # whatever it is, the snapshot in force goes on
                 self._trouble = f"{type(problem).__name__}: {problem}"
                 announce("config.unusable", level=40, generation=generation, error=self._trouble)

@@ -52,7 +52,7 @@ class _Line(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = dict(getattr(record, "fields", None) or {})
         event = record.getMessage()
-        if not hasattr(record, "fields"):
+        if not hasattr(record, "fields") and not record.name.startswith("strangler."):
             fields = {"message": event}
             event = f"{record.name}.{record.levelname.lower()}"
         trace = self.formatException(record.exc_info) if record.exc_info else ""

@@ -8,31 +8,45 @@ from types import SimpleNamespace
 
 import pytest
 
+from strangler.config.load import digest, load, load_bundle
 from strangler.config.snapshot import Source
-from strangler.control.state import State, read_bundle
+from strangler.control.state import Accepted, State
 
 
-def snapshot(generation: int, hash_: str, text: bytes = b"version: 1\n"):
+def snapshot(generation: int, hash_: str = "", text: bytes = b"version: 1\n"):
+    sources = (Source("routes.yaml", text), Source("routes.d/a.yaml", b"x: 1\n"))
     return SimpleNamespace(
         generation=generation,
-        hash=hash_,
+        hash=hash_ or digest(sources),
         root="/site/routes.yaml",
-        sources=(Source("routes.yaml", text), Source("routes.d/a.yaml", b"x: 1\n")),
+        sources=sources,
     )
 
 
-def test_a_bundle_comes_back_as_it_was_read(tmp_path):
+def test_what_was_accepted_is_found_again(tmp_path):
     state = State(tmp_path / "var")
     assert state.accepted() is None
     assert state.next_generation("a" * 64) == 1
-    text = b"# \xc3\xa7 \xff\xfe not UTF-8\n"
-    path = state.accept(snapshot(1, "a" * 64, text))
-    bundle = state.accepted()
-    assert bundle == read_bundle(path)
-    assert (bundle.generation, bundle.hash, bundle.root) == (1, "a" * 64, "/site/routes.yaml")
-    assert bundle.sources[0] == Source("routes.yaml", text)
+    path = state.accept(snapshot(1, "a" * 64))
+    found = State(tmp_path / "var").accepted()
+    assert found == Accepted(path, 1, "a" * 64)
     assert state.next_generation("a" * 64) == 1
     assert state.next_generation("b" * 64) == 2
+
+
+def test_a_bundle_makes_the_same_snapshot_again(tmp_path):
+    text = b"""version: 1
+upstreams: {legacy: {url: "http://127.0.0.1:1", role: legacy}}
+routes: {/**: legacy}  # \xc3\xa7
+"""
+    (tmp_path / "routes.yaml").write_bytes(text)
+    first = load(tmp_path / "routes.yaml", {}, 3)
+    state = State(tmp_path / "var")
+    path = state.accept(first)
+    (tmp_path / "routes.yaml").write_text("broken: [")
+    again = load_bundle(path, {})
+    assert (again.generation, again.hash) == (3, first.hash) == (3, state.accepted().hash)
+    assert [route.key for route in again.routes] == ["/**"]
 
 
 def test_only_the_last_few_are_kept_and_never_a_half(tmp_path):
@@ -45,7 +59,7 @@ def test_only_the_last_few_are_kept_and_never_a_half(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"{", b'{"bundle": "gone.json"}', b"[]", b'{"bundle": "accepted.json"}']
+    "damage", [b"", b"{", b'{"bundle": "gone.json"}', b"[]", b'{"bundle": "accepted.json", "generation": "x"}']
 )
 def test_a_damaged_folder_is_an_empty_one(tmp_path, damage):
     state = State(tmp_path)
