@@ -268,7 +268,10 @@ def test_captures_put_back_give_the_path(rule: Rule[str], data: st.DataObject) -
         for name, part in zip(segment.names, segment.parts[1:], strict=True):
             assert params[name]
             again += params[name] + part
-    assert again + (b"/" + params["**"] if pattern.rest else b"") == path
+    again += b"/" + params["**"] if pattern.rest else b""
+    # The path may spell the literals around the captures with escapes.
+    assert reads(again) == reads(path)
+    assert all(value in path for value in params.values())
 
 
 @given(rule_sets, st.binary(max_size=40))
