@@ -160,7 +160,7 @@ def accept(
         if index:
             node, problems = read_document(source.text, source.name)
             ctx.diagnostics += problems
-        file = read_file(node, ctx, included=index > 0, name=source.name)
+        file = read_file(node, ctx, included=index > 0)
         if file is not None:
             files.append(file)
         elif not index:
