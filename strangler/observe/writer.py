@@ -93,8 +93,13 @@ class Writer:
             self._wake.notify()
         if self._thread is not None:
             self._thread.join(timeout)
+            if self._thread.is_alive():  # stuck in a write; the process ends without it
+                return
         elif self._queue:
             self._drain()
+        if self._fd > 2:
+            os.close(self._fd)
+            self._fd = -1
 
     def _run(self) -> None:
         while True:

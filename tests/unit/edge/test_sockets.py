@@ -106,7 +106,7 @@ def test_an_address_that_is_not_ours():
 
 
 def test_a_name_that_does_not_resolve():
-    with pytest.raises(sockets.BindFailed, match="name.invalid:80"):
+    with pytest.raises(sockets.BindFailed, match=r"name\.invalid:80"):
         sockets.bind(Listen(host="name.invalid", port=80), 1)
 
 

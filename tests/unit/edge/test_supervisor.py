@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = '''
+PROGRAM = """
 import json, os, select, signal, socket, sys, time
 from strangler.edge.supervisor import INHERIT, TRIAL, Seat, Supervisor, inherited
 from strangler.edge import sockets
@@ -86,7 +87,7 @@ supervisor = Supervisor(
     former=former.get("children", ()),
 )
 sys.exit(supervisor.run())
-'''
+"""
 
 
 class Site:
@@ -150,10 +151,8 @@ class Site:
 def site(tmp_path):
     made = Site(tmp_path)
     yield made
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(made.process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     made.process.wait()
     made._reader.join(5)
 
