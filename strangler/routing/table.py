@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, Final, Generic, TypeVar
 
 from .conditions import Conditions
@@ -290,8 +290,8 @@ class Table(Generic[V]):
             entry = leaf.only or leaf.pick(head)
             if entry is not None:
                 return entry.match  # the same for all: there are no captures
-        # Bytes as numbers: a search for one of them costs a tenth of that for a string.
-        if 0x25 in path or 0x5C in path or (0x2E in path and b"/." in path):
+        # Bytes as numbers, and find(): to ask whether a string is in bytes costs ten times as much.
+        if 0x25 in path or 0x5C in path or (0x2E in path and path.find(b"/.") >= 0):
             return self._match_read(path, head)
         # No further than any key goes: a path of a thousand slashes costs what a short one does.
         segments = path.split(b"/", self._depth)
@@ -399,14 +399,17 @@ def compile_table(rules: Iterable[Rule[V]]) -> Table[V]:
 
 
 def _ties(rules: Sequence[Rule[V]]) -> Iterator[Tie[V]]:
-    by_place: dict[object, list[Rule[V]]] = {}
-    blurred: dict[object, list[Rule[V]]] = {}
+    same: dict[object, list[Rule[V]]] = {}
+    # Different segments of equal rank that one text can fit need two captures and the same ends.
+    alike: dict[object, dict[object, list[Rule[V]]]] = {}
     for rule in rules:
-        pattern = rule.key.pattern
-        by_place.setdefault((pattern.shape, rule.key.host), []).append(rule)
-        if any(len(segment.names) > 1 for segment in pattern.segments):
-            blurred.setdefault(_blur(pattern), []).append(rule)
-    for group in by_place.values():
+        shape = rule.key.pattern.shape
+        same.setdefault((shape, rule.key.host), []).append(rule)
+        for index, segment in enumerate(rule.key.pattern.segments):
+            if len(segment.names) > 1:
+                place = (shape[0][:index], segment.rank, segment.parts[0], segment.parts[-1])
+                alike.setdefault(place, {}).setdefault(segment.parts, []).append(rule)
+    for group in same.values():
         for a, b in combinations(group, 2):
             shared = sorted(a.key.methods & b.key.methods)
             if (
@@ -415,10 +418,12 @@ def _ties(rules: Sequence[Rule[V]]) -> Iterator[Tie[V]]:
                 and not a.conditions.excludes(b.conditions)
             ):
                 yield Tie(a, b, _reason(a, b, shared))
-    for group in blurred.values():
-        for a, b in combinations(group, 2):
-            if _undecided(a.key.pattern, b.key.pattern) and _meet(a, b):
-                yield Tie(a, b, "one path can fit both, and their captures stand on equal terms")
+    for groups in alike.values():
+        for one, other in combinations(groups.values(), 2):
+            for a, b in product(one, other):
+                if a.key.pattern.overlaps(b.key.pattern) and _meet(a, b):
+                    reason = "one path can fit both, and their captures stand on equal terms"
+                    yield Tie(a, b, reason)
 
 
 def _reason(a: Rule[V], b: Rule[V], shared: Sequence[bytes]) -> str:
@@ -430,23 +435,6 @@ def _reason(a: Rule[V], b: Rule[V], shared: Sequence[bytes]) -> str:
     if a.conditions:
         what += f", {len(a.conditions)} condition(s) each, which one request could meet together"
     return what
-
-
-def _blur(pattern: Pattern) -> object:
-    """What two patterns must share before segments of equal rank can make them undecided."""
-    for index, segment in enumerate(pattern.segments):
-        if len(segment.names) > 1:
-            before = tuple(s.parts for s in pattern.segments[:index])
-            return before, segment.rank, segment.parts[0], segment.parts[-1]
-    raise AssertionError(pattern)
-
-
-def _undecided(a: Pattern, b: Pattern) -> bool:
-    """Tell whether one path can fit both and the first segments to differ have equal rank."""
-    for x, y in zip(a.segments, b.segments, strict=False):
-        if x.parts != y.parts:
-            return x.rank == y.rank and a.overlaps(b)
-    return False
 
 
 def _meet(a: Rule[V], b: Rule[V]) -> bool:
