@@ -200,7 +200,7 @@ def calls(table: Table[str], head: object) -> int:
     [
         (b"/feed.xml", 2),
         (b"/autor/fulano", 8),
-        (b"/noticia/tiroteio-deixa-um-morto-e-feridos.ghtml", 10),
+        (b"/noticia/tiroteio-deixa-um-morto-e-feridos.ghtml", 11),
         (b"/busca/a/b/c", 8),
         (b"/nada/disto", 8),
         (b"/autor/jo%C3%A3o", 18),
