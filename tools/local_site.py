@@ -244,6 +244,7 @@ def welcome(env: dict[str, str]) -> str:
     return f"""
   The site, through the edge   {edge}/
   An article                   {edge}{ARTICLE}
+  Django's own admin           {edge}/admin/ (admin, admin-2026)
   The edge's health            {admin}/-/healthcheck
   Behind it                    legacy http://localhost:{env["LEGACY_PORT"]}/ \
 · materia http://localhost:{env["MATERIA_PORT"]}/healthcheck

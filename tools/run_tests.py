@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MANAGE = [sys.executable, "legacy_django/manage.py", "test", "legacy_django", "--parallel", "2"]
+MANAGE = [sys.executable, "legacy_django/manage.py", "test", "legacy_django"]
 BESIDE = [sys.executable, "tests/servers/run.py"]
 
 
