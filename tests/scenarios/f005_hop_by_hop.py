@@ -320,23 +320,25 @@ FORWARDS = [
         methods=("OPTIONS",),
         rfc="9110 7.6.2",
     ),
-    valid("via-is-added", get(b""), check=has("Via", "1.1 strangler"), rfc="9110 7.6.3"),
+    valid(
+        "via-is-added", get(b""), check=lambda request: _via(request, [b"1.1"]), rfc="9110 7.6.3"
+    ),
     valid(
         "via-says-1.0",
         get(b"", minor=0),
-        check=has("Via", "1.0 strangler"),
+        check=lambda request: _via(request, [b"1.0"]),
         rfc="9110 7.6.3: the received protocol",
     ),
     valid(
         "via-is-appended",
         get(b"Via: 1.0 fred, 1.1 p.example.net\r\n"),
-        check=lambda request: _via(request, [b"1.0 fred", b"1.1 p.example.net", b"1.1 strangler"]),
+        check=lambda request: _via(request, [b"1.0 fred", b"1.1 p.example.net", b"1.1"]),
         rfc="9110 7.6.3",
     ),
     valid(
         "via-in-two-lines-is-appended",
         get(b"Via: 1.0 fred\r\nX: y\r\nVia: 1.1 p.example.net\r\n"),
-        check=lambda request: _via(request, [b"1.0 fred", b"1.1 p.example.net", b"1.1 strangler"]),
+        check=lambda request: _via(request, [b"1.0 fred", b"1.1 p.example.net", b"1.1"]),
         rfc="9110 7.6.3",
     ),
     reject(
@@ -349,7 +351,11 @@ FORWARDS = [
 
 
 def _via(request: Request, expected: list[bytes]) -> None:
-    assert request.tokens("via") == expected, request.all("via")
+    """Assert on Via; the last entry is ours: *expected* has its version, the name is checked."""
+    *before, ours = request.tokens("via")
+    version, _, name = ours.partition(b" ")
+    assert [*before, version] == expected, request.all("via")
+    assert name.startswith(b"strangler"), name
 
 
 @pytest.mark.parametrize("vector", NAMED, ids=lambda v: v.id)
