@@ -76,8 +76,10 @@ def reserve(count: int) -> int:
     """Take `count` numbers, in the caller's transaction; return the first."""
     from .models import PublicationCursor
 
-    if not PublicationCursor.objects.filter(pk=1).update(last=F("last") + count):
-        PublicationCursor.objects.create(pk=1, last=count)
+    cursor = PublicationCursor.objects.filter(pk=1)
+    if not cursor.update(last=F("last") + count):
+        PublicationCursor.objects.get_or_create(pk=1)
+        cursor.update(last=F("last") + count)
     return PublicationCursor.objects.get(pk=1).last - count + 1
 
 

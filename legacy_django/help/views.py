@@ -56,7 +56,7 @@ class ContactForm(forms.Form):
 @translated
 def contact(request: HttpRequest) -> HttpResponse:
     """Take a message to the newsroom. (This one reads the form and thanks; nobody is mailed.)"""
-    form = ContactForm(request.POST or None)
+    form = ContactForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         messages.success(request, _("Mensagem recebida. Obrigado!"))
         return redirect("help:contact")

@@ -30,15 +30,16 @@ class Poll(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("polls:vote", args=[self.pk])
 
-    @transaction.atomic
     def vote(self, choice: "Choice", session_key: str) -> None:
         """Count one vote; raise AlreadyVoted where the session has one in this poll."""
         try:
             with transaction.atomic():
+                # The count first: in MySQL the new row would share-lock its choice, and two
+                # votes at once would each wait for the other's lock to go.
+                Choice.objects.filter(pk=choice.pk).update(votes=F("votes") + 1)
                 Vote.objects.create(poll=self, choice=choice, session_key=session_key)
         except IntegrityError as error:
             raise AlreadyVoted from error
-        Choice.objects.filter(pk=choice.pk).update(votes=F("votes") + 1)
 
     def results(self) -> list[dict[str, Any]]:
         """Return the choices with votes and whole percentages, in the order of the form."""

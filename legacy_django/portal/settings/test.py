@@ -15,3 +15,4 @@ atexit.register(shutil.rmtree, MEDIA_ROOT, ignore_errors=True)
 PUBLISH_HOOKS = []
 PUBLISH_TOKEN = "publish-token"
 API_TOKEN = "api-token"
+LOGGING["loggers"]["django.security"] = {"level": "CRITICAL"}  # noqa: F405
