@@ -75,7 +75,7 @@ CODES: Final[dict[str, Code]] = {
     "S310": Code("a host that the site does not have", "Add it to `site.hosts` or correct it."),
     "S311": Code(
         "many routes vanish at once",
-        "If it is meant, confirm with `strangler check --yes`; until then the old routes serve.",
+        "If it is meant, confirm with `strangler reload --yes`; until then the old routes serve.",
     ),
     "S312": Code(
         "a request that no route can answer", "Add a catch-all, `/**: legacy`. A warning."

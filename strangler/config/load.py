@@ -283,5 +283,5 @@ def guard_shrink(old: Snapshot, new: Snapshot) -> Diagnostic | None:
         code="S311",
         message=f"{len(lost)} of {len(old.routes)} routes would vanish, {lost[0]} among them",
         path="routes",
-        hint="if it is meant: strangler check --yes",
+        hint="if it is meant: strangler reload --yes",
     )

@@ -303,9 +303,9 @@ class Routes:
             self.ctx.report(values.node.place, values.path, "S102", message, hint)
         goes_to: Located | None = values.get("goes_to")
         if goes_to and goes_to.value not in ("redirect", "gone", "page", *self.upstreams.names):
-            hint = did_you_mean(goes_to.value, self.upstreams.names)
+            near = did_you_mean(goes_to.value, self.upstreams.names)
             message = f"unknown upstream {goes_to.shown!r}"
-            self.ctx.report(goes_to.place, goes_to.path, "S201", message, hint)
+            self.ctx.report(goes_to.place, goes_to.path, "S201", message, near)
         fields = [(key.text.encode(), value.value) for key, value in values.get("header", ())]
         cookies = [f"{key.text}={value}" for key, value in values.get("cookie", ())]
         if cookies:

@@ -54,6 +54,12 @@ class Site:
     trust_forwarded_from: tuple[Network, ...] = ()
     name: str = "strangler"
 
+    def serves(self, host: str) -> bool:
+        """Tell whether *host* (lower case, no port) is one of the site's."""
+        if not self.hosts or host in self.hosts:
+            return True
+        return any(host.endswith(known[1:]) for known in self.hosts if known.startswith("*."))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenTls:

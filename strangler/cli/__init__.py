@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `strangler`: `main` parses the arguments, each module here is a group of commands.
+
+Exit codes: 0 done, 1 the answer is no (a configuration with errors, a request that no route
+takes), 2 the command cannot be carried out as it was typed. Answers go to standard output, what
+went wrong to standard error; with `--json` everything is one JSON object on standard output, with
+`ok` and `errors`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from strangler.cli import check, explain, start
+
+_OWN = ("check", "explain", "routes", "schema", "init")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        given = parser(arguments).parse_args(arguments)
+        return int(given.run(given))
+    except BrokenPipeError:
+        # Who reads the answer has seen enough (`| head`); say nothing more, also not at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of all commands.
+
+    Those that run a site need its engine: it is imported unless *arguments* begin with another.
+    """
+    whole = argparse.ArgumentParser(
+        prog="strangler",
+        description="Replace a Django monolith route by route. routes.yaml says who answers.",
+        epilog="Each command has its own --help. A first file: strangler init --legacy URL.",
+        allow_abbrev=False,
+    )
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    start.add_commands(commands)
+    check.add_commands(commands)
+    explain.add_commands(commands)
+    if not arguments or arguments[0] not in _OWN:
+        from strangler import app
+
+        app.add_commands(commands)
+    return whole
