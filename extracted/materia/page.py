@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The article page, byte for byte as the monolith makes it from the same document."""
+"""The pages for readers, byte for byte as the monolith makes them."""
 
+import codecs
 from pathlib import Path
+from urllib.parse import quote, unquote_to_bytes
 
 from tornado.template import Loader
 
@@ -11,6 +13,7 @@ from .event import Article
 # whitespace="all" because every byte counts.
 _loader = Loader(str(Path(__file__).parent / "templates"), whitespace="all")
 _article = _loader.load("article.html")
+_not_found = _loader.load("404.html")
 
 
 def render(article: Article) -> bytes:
@@ -18,4 +21,15 @@ def render(article: Article) -> bytes:
     return _article.generate(article=article)
 
 
-NOT_FOUND = b""  # placeholder until the 404 port
+def not_found(path: bytes) -> bytes:
+    """Return the page for a path, as received, that has nothing."""
+    return _not_found.generate(path=unquote_to_bytes(path).decode("utf-8", "percent"))
+
+
+def _percent(error: UnicodeError) -> tuple[str, int]:
+    """Write bytes that aren't UTF-8 as the percent codes that they came as, as Django does."""
+    assert isinstance(error, UnicodeDecodeError)
+    return quote(error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("percent", _percent)

@@ -57,7 +57,7 @@ class Sync:
         self._url = log_url
         self._token = token
         self._check = check
-        self._every = every
+        self.every = every
         self._clock = clock
         self._wanted = asyncio.Event()
         self._client = AsyncHTTPClient(force_instance=True)
@@ -88,9 +88,9 @@ class Sync:
                 log.exception("re-sync failed")
                 self.error = repr(error)
             await asyncio.sleep(PAUSE)
-            wait = self._every * random.uniform(0.9, 1.1)
+            wait = self.every * random.uniform(0.9, 1.1)
             if failures:  # full jitter: instances must not knock in step on a monolith coming up
-                wait = random.uniform(0, min(self._every, 2.0**failures))
+                wait = random.uniform(0, min(self.every, 2.0**failures))
             try:
                 async with asyncio.timeout(wait):
                     await self._wanted.wait()

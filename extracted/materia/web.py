@@ -188,7 +188,7 @@ def not_found(handler: Handler) -> None:
     handler.set_status(404)
     for name, value in PAGE_HEADERS.items():
         handler.set_header(name, value)
-    handler.finish(page.NOT_FOUND)
+    handler.finish(page.not_found(handler.request.path.encode("latin-1")))
 
 
 def precondition(fields: HTTPHeaders, etag: str) -> int:

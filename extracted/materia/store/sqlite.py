@@ -41,6 +41,7 @@ class SqliteStore:
         self._reader = reader
         self._writer = writer
         self._thread = ThreadPoolExecutor(1, "sqlite")
+        self._closed = False
 
     @classmethod
     async def open(cls, path: str) -> Self:
@@ -112,8 +113,10 @@ class SqliteStore:
             self._reader.close()
             self._writer.close()
 
-        await asyncio.get_running_loop().run_in_executor(self._thread, close)
-        self._thread.shutdown()
+        if not self._closed:
+            self._closed = True
+            await asyncio.get_running_loop().run_in_executor(self._thread, close)
+            self._thread.shutdown()
 
     async def _number(self, sql: str) -> int:
         return await self._run(lambda db: int(db.execute(sql).fetchone()[0]))
@@ -128,6 +131,8 @@ class SqliteStore:
             except (sqlite3.Error, UnicodeEncodeError) as error:
                 raise StoreFailed(str(error)) from error
 
+        if self._closed:
+            raise StoreFailed("the store is closed")
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)
 
 

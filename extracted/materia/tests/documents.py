@@ -5,6 +5,8 @@ from typing import Any
 
 from extracted.materia.event import Event
 
+TOKEN = "segredo-de-teste"
+
 
 def article(slug: str = "chuva", **parts: Any) -> dict[str, Any]:
     """Return a document such as the monolith's, with `parts` of it replaced."""

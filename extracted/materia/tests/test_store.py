@@ -3,6 +3,7 @@
 
 import asyncio
 import random
+import socket
 
 import pytest
 
@@ -143,5 +144,7 @@ def test_bad_urls_are_refused() -> None:
 
 
 def test_mongodb_that_does_not_answer_fails_soon() -> None:
-    with pytest.raises(StoreFailed, match="mongodb"):
-        asyncio.run(open_store("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200"))
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"mongodb://127.0.0.1:{mute.getsockname()[1]}/?serverSelectionTimeoutMS=200"
+        with pytest.raises(StoreFailed, match="mongodb"):
+            asyncio.run(open_store(url))
