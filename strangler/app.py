@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import http.client
 import json
@@ -15,14 +14,15 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from strangler.config.diagnostics import ConfigRejected
-from strangler.config.load import gather, guard_shrink, load, load_bundle
+from strangler.config.load import guard_shrink, load, load_bundle
 from strangler.config.snapshot import Listen, ListenTls, Snapshot
+from strangler.config.watch import Watcher
 from strangler.control import process
 from strangler.control.state import State
 from strangler.edge import sockets, tls, worker
@@ -344,7 +344,7 @@ class _Site:
             channels=[ours for ours, _ in self.channels],
             doors=self.admin.sockets if self.admin is not None else [],
             load=self._load_again,
-            changes=self._changes,
+            changes=Watcher(self.options.config, digest=snapshot.hash).run,
             rejected=self.rejected,
         )
         try:
@@ -359,15 +359,6 @@ class _Site:
         if lost is not None and not yes:
             raise ConfigRejected([lost], snapshot.files)
         return snapshot
-
-    async def _changes(self, changed: Callable[[], Awaitable[None]]) -> None:
-        seen = gather(self.options.config).digest
-        while True:
-            await asyncio.sleep(0.25)
-            now = gather(self.options.config).digest
-            if now != seen:
-                seen = now
-                await changed()
 
 
 def _is_trial() -> bool:
