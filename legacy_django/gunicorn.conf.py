@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How gunicorn serves the portal: `cd legacy_django && gunicorn portal.wsgi`."""
+"""How gunicorn serves the portal: `gunicorn -c legacy_django/gunicorn.conf.py`, from anywhere.
+
+gunicorn finds this file by itself only in the folder that it is started from; `--chdir` comes too
+late for that.
+"""
 
 import os
+from pathlib import Path
+
+chdir = str(Path(__file__).resolve().parent)
+wsgi_app = "portal.wsgi"
 
 bind = f"{os.environ.get('LEGACY_HOST', '127.0.0.1')}:{os.environ.get('LEGACY_PORT', '8100')}"
 worker_class = "gthread"

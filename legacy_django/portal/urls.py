@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.contrib.sitemaps.views import sitemap
 from django.urls import include, path
 from django.views.decorators.cache import cache_page
-from django.views.generic import TemplateView
+from django.views.generic import RedirectView, TemplateView
 from django.views.static import serve
 
 from articles.feeds import SITEMAPS, feed
@@ -19,6 +19,7 @@ urlpatterns = [
     path("feed.xml", feed, name="feed"),
     path("sitemap.xml", cache_page(60)(sitemap), {"sitemaps": SITEMAPS}, name="sitemap"),
     path("robots.txt", robots, name="robots"),
+    path("favicon.ico", RedirectView.as_view(url="/static/portal/icon.svg", permanent=True)),
     path("media/<path:path>", serve, {"document_root": settings.MEDIA_ROOT}, name="media"),
     path("", include("accounts.urls")),
     path("", include("articles.urls")),
