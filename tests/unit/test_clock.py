@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waits: order, renewal, and that a tick looks no further than it must."""
+
+from __future__ import annotations
+
+import asyncio
+
+from strangler.clock import TICK, Ticker, Waits
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_waits_expire_in_order_and_once() -> None:
+    clock, expired = Clock(), []
+    waits: Waits[str] = Waits(1.0, expired.append, clock)
+    waits.start("a")
+    clock.now = 0.5
+    waits.start("b")
+    waits.expire(0.9)
+    assert expired == []
+    waits.expire(1.0)
+    assert expired == ["a"]
+    waits.expire(5.0)
+    waits.expire(9.0)
+    assert expired == ["a", "b"]
+    assert len(waits) == 0
+
+
+def test_a_wait_that_begins_anew_or_ends_does_not_expire() -> None:
+    clock, expired = Clock(), []
+    waits: Waits[str] = Waits(1.0, expired.append, clock)
+    waits.start("a")
+    waits.start("b")
+    clock.now = 0.9
+    waits.start("a")
+    waits.end("b")
+    waits.end("never began")
+    waits.expire(1.5)
+    assert expired == []
+    waits.expire(1.95)
+    assert expired == ["a"]
+
+
+def test_an_expiry_may_begin_or_end_other_waits() -> None:
+    clock = Clock()
+    expired: list[str] = []
+
+    def strike(item: str) -> None:
+        expired.append(item)
+        waits.end("b")
+        waits.start("c")
+
+    waits: Waits[str] = Waits(1.0, strike, clock)
+    waits.start("a")
+    waits.start("b")
+    clock.now = 1.0
+    waits.expire(1.0)
+    assert expired[0] == "a"
+    assert "b" not in expired
+
+
+def test_equal_limits_share_a_queue() -> None:
+    async def main() -> None:
+        ticker = Ticker(asyncio.get_running_loop())
+        expired: list[int] = []
+        waits = ticker.waits(0.01, expired.append)
+        assert ticker.waits(0.01, expired.append) is not ticker.waits(0.02, expired.append)
+        ticks = []
+        ticker.each_tick(ticks.append)
+        ticker.start()
+        waits.start(1)
+        await asyncio.sleep(TICK * 3)
+        ticker.stop()
+        assert expired == [1]
+        assert ticks
+
+    asyncio.run(main())
