@@ -33,4 +33,5 @@ forwarder_headers = ""
 
 accesslog = "-" if os.environ.get("LEGACY_ACCESS_LOG") else None
 errorlog = "-"
-loglevel = os.environ.get("LEGACY_LOG_LEVEL", "warning")
+# gunicorn warns of every HEAD, whose body Django leaves to the server to drop; hence not "warning".
+loglevel = os.environ.get("LEGACY_LOG_LEVEL", "error")
