@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes end, die and are replaced; readers in their hands are finished or, at worst, few."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scenarios.load import Load, admin_json, named, origin
+
+from strangler.testing import Edge, RawClient, Upstream, configuration, until, wait
+
+ASK = b"GET /page?n=%d HTTP/1.1\r\nHost: www.example.com\r\n\r\n"
+
+
+@pytest.fixture
+def legacy() -> Iterator[Upstream]:
+    with origin("legacy") as made:
+        yield made
+
+
+def text(legacy: Upstream, drain: str = "5s") -> str:
+    return configuration({"/**": "legacy"}, upstreams={"legacy": legacy}, limits={"drain": drain})
+
+
+def workers(edge: Edge) -> dict[int, int]:
+    """Return the pid of each worker's slot, as the control process knows them."""
+    return {one["slot"]: one["pid"] for one in admin_json(edge, "/-/workers")[1]["workers"]}
+
+
+def ready(edge: Edge) -> None:
+    until(lambda: admin_json(edge, "/-/ready")[0] == 200, timeout=10)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_sigterm_finishes_twenty_in_flight_and_takes_no_more(legacy):
+    release = threading.Event()
+    legacy.answers(wait(release), named("legacy"))
+    with Edge(text(legacy), workers=2) as edge:
+        clients = [edge.client(timeout=10) for _ in range(20)]
+        for number, client in enumerate(clients):
+            client.send(ASK % number)
+        legacy.wait_head(20)
+        edge.signal(signal.SIGTERM)
+        edge.wait_log("stop.draining")
+        until(lambda: refused(edge.address), what="new connections are refused")
+        assert edge.process.poll() is None
+        assert admin_json(edge, "/-/ready")[0] == 503
+        release.set()
+        for number, client in enumerate(clients):
+            response = client.read()
+            assert response.text == f"legacy /page?n={number}"
+            assert response.get("connection") == b"close"
+            client.expect_closed()
+            client.close()
+        assert edge.process.wait(5) == 0
+
+
+def refused(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, 1).close()
+    except OSError:
+        return True
+    return False
+
+
+def test_what_waits_in_the_queue_at_sigterm_is_answered_too(legacy):
+    with Edge(text(legacy), workers=1) as edge:
+        [pid] = workers(edge).values()
+        os.kill(pid, signal.SIGSTOP)  # connections are now completed by the kernel alone
+        clients = [edge.client() for _ in range(10)]
+        for number, client in enumerate(clients):
+            client.send(ASK % number)
+        edge.signal(signal.SIGTERM)
+        edge.wait_log("stop.draining")
+        os.kill(pid, signal.SIGCONT)
+        for number, client in enumerate(clients):
+            assert client.read().text == f"legacy /page?n={number}"
+            client.close()
+        assert edge.process.wait(5) == 0
+
+
+def test_a_drain_that_takes_too_long_is_cut(legacy):
+    release = threading.Event()
+    legacy.answers(wait(release), named("legacy"))
+    with Edge(text(legacy, drain="1s"), workers=1) as edge:
+        client = edge.client()
+        client.send(ASK % 1)
+        legacy.wait_head()
+        began = time.monotonic()
+        edge.signal(signal.SIGTERM)
+        assert edge.process.wait(4) == 0
+        assert 0.9 < time.monotonic() - began < 3.5
+        assert "drain.cut connections=1" in edge.log
+        client.close()
+        release.set()
+
+
+def test_a_killed_worker_costs_only_what_it_had_in_hand(legacy):
+    with Edge(text(legacy), workers=2) as edge, Load(edge, "legacy", readers=8) as load:
+        ready(edge)
+        for _ in range(2):
+            before = workers(edge)
+            victim = before[0]
+            killed = time.monotonic()
+            os.kill(victim, signal.SIGKILL)
+            until(lambda old=before: workers(edge)[0] != old[0])
+            assert time.monotonic() - killed < 1.0
+            ready(edge)
+            load.wait(40)
+            for failure in load.failures:
+                assert failure.began <= killed, f"lost a new request: {failure}"
+            assert len(load.failures) <= 8
+            load.failures.clear()
+            time.sleep(1.0)  # younger than that, its replacement would be held back for 100 ms
+
+
+def test_a_dead_control_process_is_never_missed(legacy):
+    with Edge(text(legacy), workers=2) as edge, Load(edge, "legacy") as load:
+        ready(edge)
+        [control] = set(edge.pids[1:]) - set(workers(edge).values())
+        os.kill(control, signal.SIGKILL)
+        edge.wait_log("process.died process=control")
+        load.wait(20)
+        ready(edge)
+        lines = len(edge.lines)
+        edge.write(text(legacy, drain="4s"))
+        edge.wait_log("config.accepted generation=2 .*workers=2/2", after=lines)
+    load.expect_none_lost()
+
+
+def test_a_worker_drained_by_hand_is_replaced_before_it_has_gone(legacy):
+    release = threading.Event()
+    legacy.on("/slow", wait(release), named("legacy"))
+    with Edge(text(legacy), workers=1) as edge:
+        ready(edge)
+        slow = edge.client(timeout=10)
+        slow.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        legacy.wait_head()
+        with Load(edge, "legacy") as load:
+            [old] = workers(edge).values()
+            os.kill(old, signal.SIGTERM)
+            until(lambda: workers(edge)[0] != old)
+            load.wait(50)
+            assert not gone(old)
+            release.set()
+            assert slow.read().text == "legacy /slow"
+            slow.close()
+            until(lambda: gone(old))
+        load.expect_none_lost()
+
+
+def test_an_upgrade_under_load_loses_nothing(legacy):
+    with (
+        Edge(text(legacy), workers=2, arguments=["--listen", "127.0.0.1:0"]) as edge,
+        Load(edge, "legacy", readers=8) as load,
+    ):
+        ready(edge)
+        for _ in range(2):
+            before, lines = edge.pids, len(edge.lines)
+            edge.signal(signal.SIGUSR2)
+            edge.wait_log("upgrade.finished", after=lines, timeout=20)
+            until(lambda old=before: all(gone(pid) for pid in old[1:]))
+            load.wait(40)
+            assert edge.pids[0] == before[0] == edge.process.pid
+            assert len(edge.pids) == 4
+            assert not set(edge.pids[1:]) & set(before)
+            ready(edge)
+    load.expect_none_lost(200)
+    serving = [line for line in edge.log.splitlines() if "serving on" in line]
+    assert len(serving) == 3 and len(set(serving)) == 1  # the very port 0 was kept as well
+
+
+def test_an_upgrade_while_the_file_is_broken_goes_on_with_the_last_good_one(legacy):
+    with Edge(text(legacy), workers=1) as edge:
+        ready(edge)
+        edge.write("version: 1\nroutes: [")
+        edge.wait_log("config.rejected")
+        lines = len(edge.lines)
+        edge.signal(signal.SIGUSR2)
+        edge.wait_log("upgrade.finished", after=lines, timeout=20)
+        assert edge.get("/page").text == "legacy /page"
+        assert admin_json(edge, "/-/config")[1]["rejected"]["errors"]
+        assert "config.last_good" in edge.log
+
+
+def test_children_do_not_outlive_a_killed_supervisor(legacy):
+    with Edge(text(legacy, drain="1s"), workers=2) as edge:
+        ready(edge)
+        supervisor, *children = edge.pids
+        assert len(children) == 3
+        os.kill(supervisor, signal.SIGKILL)
+        edge.process.wait()
+        until(lambda: all(gone(pid) for pid in children))
+        edge.process.returncode = 0  # as was meant
+
+
+def test_the_second_signal_ends_at_once(legacy):
+    release = threading.Event()
+    legacy.answers(wait(release), named("legacy"))
+    with Edge(text(legacy, drain="30s"), workers=1) as edge:
+        client = edge.client()
+        client.send(ASK % 1)
+        legacy.wait_head()
+        edge.signal(signal.SIGTERM)
+        edge.wait_log("stop.draining")
+        time.sleep(0.25)  # closer together they would be one Ctrl-C, passed on twice
+        began = time.monotonic()
+        edge.signal(signal.SIGTERM)
+        edge.process.wait(5)
+        assert time.monotonic() - began < 1.0
+        client.close()
+        release.set()
+
+
+def test_no_descriptor_is_lost_over_reloads_and_replacements(legacy):
+    with Edge(text(legacy), workers=1, access_log="off") as edge:
+        ready(edge)
+
+        def supervisor() -> int:
+            return len(os.listdir(f"/proc/{edge.process.pid}/fd"))
+
+        before = supervisor()
+        for _ in range(3):
+            [pid] = workers(edge).values()
+            os.kill(pid, signal.SIGTERM)
+            until(lambda pid=pid: gone(pid) and workers(edge)[0] != pid)
+        assert supervisor() == before
+        lines = len(edge.lines)
+        edge.signal(signal.SIGUSR2)
+        edge.wait_log("upgrade.finished", after=lines, timeout=20)
+        until(lambda: supervisor() <= before)
+
+
+def test_an_open_address_is_named(legacy):
+    with Edge(text(legacy), workers=1) as edge:
+        second = Edge(
+            text(legacy), workers=1, ready=False, arguments=["--listen", f"127.0.0.1:{edge.port}"]
+        )
+        try:
+            assert second.process.wait(10) == 1
+            second._reader.join(5)
+            assert f"cannot listen on 127.0.0.1:{edge.port}: address already in use" in second.log
+            assert "serving" not in second.log
+        finally:
+            second.kill()
+        assert edge.get("/page").text == "legacy /page"
+
+
+def test_a_rejected_start_prints_every_error_and_starts_nothing(legacy):
+    broken = text(legacy).replace("drain: 5s", "drain: 5\n  lime: 3") + "  /x: nobody\n"
+    edge = Edge(broken, ready=False)
+    try:
+        assert edge.process.wait(10) == 2
+        edge._reader.join(5)
+        for code in ("S105", "S101", "S201"):
+            assert code in edge.log
+        assert "nothing was started" in edge.log
+        assert not (edge.folder / "var" / "accepted.json").exists()
+    finally:
+        edge.kill()
+
+
+def test_last_good_is_served_only_where_it_is_asked_for(legacy, tmp_path):
+    state = {"STRANGLER_STATE": str(tmp_path / "var")}
+    with Edge(text(legacy), environment=state):
+        pass
+    edge = Edge("version: 1\n", ready=False, environment=state)
+    assert edge.process.wait(10) == 2
+    edge.kill()
+    with Edge("version: 1\n", environment=state, arguments=["--last-good"]) as edge:
+        assert edge.get("/page").text == "legacy /page"
+        assert "config.last_good" in edge.log
+        assert admin_json(edge, "/-/config")[1]["rejected"]["errors"]
+
+
+def test_every_kind_of_listener(legacy, site_certificate, tmp_path):
+    path = str(tmp_path / "edge.sock")
+    with Edge(
+        text(legacy),
+        workers=2,
+        tls=site_certificate,
+        listen=[f"unix:{path}", "http://[::1]:0", "http://127.0.0.1:0"],
+    ) as edge:
+        assert edge.get("/page").text == "legacy /page"
+        with edge.client(path) as client:
+            assert client.get("/page").text == "legacy /page"
+        line = edge.wait_log("serving on")
+        for plain in [word.rstrip(",") for word in line.split() if word.startswith("http://")][:2]:
+            host, _, port = plain.removeprefix("http://").rpartition(":")
+            with RawClient((host.strip("[]"), int(port))) as client:
+                assert client.get("/page").text == "legacy /page"
+    assert not os.path.exists(path)
+
+
+def test_a_renewed_certificate_is_served_without_a_restart(legacy, tmp_path):
+    from strangler.testing import certificate
+
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+    old = certificate(tmp_path / "old", "www.example.com")
+    new = certificate(tmp_path / "new", "www.example.com")
+    with Edge(text(legacy), workers=1, tls=old) as edge:
+        assert edge.get("/page").text == "legacy /page"
+        kept = edge.client()
+        old.cert.write_bytes(new.cert.read_bytes())  # half of it: the old pair stays in force
+        os.replace(new.key, old.key)
+        edge.wait_log("tls.reloaded", timeout=5)
+        assert kept.get("/page").text == "legacy /page"
+        kept.close()
+        edge.tls = new
+        assert edge.get("/page").text == "legacy /page"
+
+
+def test_the_access_log_is_written_and_rotated(legacy, tmp_path):
+    path = tmp_path / "access.log"
+    with Edge(
+        text(legacy),
+        workers=1,
+        access_log="json",
+        arguments=["--access-log-file", str(path)],
+    ) as edge:
+        edge.get("/page?one")
+        until(lambda: path.exists() and "/page?one" in path.read_text())
+        path.rename(tmp_path / "access.log.1")
+        edge.signal(signal.SIGUSR1)
+        until(path.exists)
+        edge.get("/page?two")
+        until(lambda: "/page?two" in path.read_text())
+    assert "/page?two" not in (tmp_path / "access.log.1").read_text()
+    assert '"route":"/**"' in path.read_text()
