@@ -103,6 +103,7 @@ class _Site:
         self.snapshot = self._first_snapshot()
         self.bundle = ""
         self.listeners: list[sockets.Listener] = []
+        self.activated: list[str] = []
         self.admin: sockets.Listener | None = None
         self.workers = options.workers or self.snapshot.workers or len(os.sched_getaffinity(0)) or 1
         self.channels: list[tuple[Channel, Channel]] = []
@@ -192,13 +193,15 @@ class _Site:
         """Bind all addresses, or take over the sockets of the code before an upgrade."""
         listen, admin = self._addresses()
         found = sockets.inherit(self.former.get("listeners", ()))
-        if not self.former and not self.options.listen:
-            activated = sockets.from_systemd()
-            if activated:
-                self.listeners = [
-                    replace(one, listen=replace(one.listen, tls=self.tls)) for one in activated
-                ]
-                listen = []
+        activated = sockets.from_systemd() if not self.told else []
+        for address in self.former.get("activated", ()):
+            activated.append(found[address].pop(0))
+        if activated:
+            self.activated = [str(one.listen) for one in activated]
+            self.listeners = [
+                replace(one, listen=replace(one.listen, tls=self.tls)) for one in activated
+            ]
+            listen = []
         try:
             for one in listen:
                 self.listeners.append(self._take(one, found, self.workers))
@@ -242,6 +245,7 @@ class _Site:
             with contextlib.suppress(Exception):
                 self.snapshot = load_bundle(str(message["bundle"]))
                 self.bundle = str(message["bundle"])
+                self.state.folder = Path(self.bundle).parent
                 self.rejected = None
         elif message.get("kind") == "upgrade_rejected":
             self.upgrade_rejected = str(message["reason"])
@@ -255,7 +259,11 @@ class _Site:
 
     def _keep(self) -> dict[str, object]:
         kept = [*self.listeners, *([self.admin] if self.admin is not None else [])]
-        return {"listeners": sockets.export(kept), "state": str(self.state.folder)}
+        return {
+            "listeners": sockets.export(kept),
+            "activated": self.activated,
+            "state": str(self.state.folder),
+        }
 
     def _note_pid(self) -> None:
         """Leave word of where this site runs, for `strangler upgrade` and `strangler reload`."""
@@ -316,7 +324,7 @@ class _Site:
     def _newest(self) -> Snapshot:
         """Return the configuration in force, which may be newer than what was forked with."""
         last = self.state.accepted()
-        if last is None or last.hash == self.snapshot.hash:
+        if last is None or last.generation <= self.snapshot.generation:
             return self.snapshot
         try:
             return load_bundle(last.bundle)

@@ -37,22 +37,30 @@ class State:
 
     def __init__(self, folder: Path) -> None:
         """Use ``folder``, making it if need be; without the right to, a temporary one, loudly."""
+        self.folder = folder
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            probe = folder / f".{os.getpid()}"
-            probe.touch()
-            probe.unlink()
+            self.write(".probe", b"")
+            (folder / ".probe").unlink(missing_ok=True)
         except OSError as problem:
-            other = Path(tempfile.mkdtemp(prefix="strangler-"))
-            announce(
-                "state.unwritable",
-                level=logging.WARNING,
-                folder=str(folder),
-                error=problem.strerror,
-                instead=str(other),
-            )
-            folder = other
-        self.folder = folder
+            self._move_elsewhere(problem)
+
+    def _move_elsewhere(self, problem: OSError) -> None:
+        """Go on in memory, or in a temporary folder: a full disk must not stop a change of routes.
+
+        Raises OSError where even that is refused.
+        """
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        other = Path(tempfile.mkdtemp(prefix="strangler-", dir=memory))
+        announce(
+            "state.unwritable",
+            level=logging.ERROR,
+            folder=str(self.folder),
+            error=problem.strerror,
+            instead=str(other),
+            lost="what is kept there, at the next restart of the machine",
+        )
+        self.folder = other
 
     def accepted(self) -> Accepted | None:
         """Return the configuration accepted last, or None if there is none that can be read."""
@@ -75,8 +83,15 @@ class State:
     def accept(self, snapshot: Snapshot) -> str:
         """Keep ``snapshot`` as the configuration in force; return the path of its bundle.
 
-        Raises OSError where the disk refuses.
+        Raises OSError where neither the folder nor memory takes it.
         """
+        try:
+            return self._accept(snapshot)
+        except OSError as problem:
+            self._move_elsewhere(problem)
+        return self._accept(snapshot)
+
+    def _accept(self, snapshot: Snapshot) -> str:
         name = f"config-{snapshot.generation}-{snapshot.hash[:12]}.json"
         self.write(name, bundle(snapshot))
         told = {"bundle": name, "generation": snapshot.generation, "hash": snapshot.hash}

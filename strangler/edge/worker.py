@@ -28,6 +28,10 @@ from strangler.observe.access import AccessLog
 from strangler.observe.events import announce
 
 _LAG_EVERY = 0.5
+_LAST_HANDSHAKES = 0.5
+"""Seconds that TLS handshakes get which had begun, or waited in the queue, when a drain began."""
+_GOODBYE = 2.0
+"""Seconds that a TLS client gets to answer our close."""
 
 
 class Engine(Protocol):
@@ -162,7 +166,12 @@ class Worker:
                 context = certificate.context
             for sock in door.sockets:
                 server = await loop.create_server(
-                    self._engine.protocol, sock=sock, ssl=context, backlog=4096
+                    self._engine.protocol,
+                    sock=sock,
+                    ssl=context,
+                    backlog=4096,
+                    ssl_handshake_timeout=self._limits.head_timeout if context else None,
+                    ssl_shutdown_timeout=_GOODBYE if context else None,
                 )
                 servers.append((server, sock, context))
         if certificates:
@@ -180,10 +189,7 @@ class Worker:
         for server, sock, context in servers:
             taken += [(conn, context) for conn in accept_queued(sock)]
             server.close()
-        loop = asyncio.get_running_loop()
-        for conn, context in taken:
-            with contextlib.suppress(OSError, ssl.SSLError):
-                await loop.connect_accepted_socket(self._engine.protocol, conn, ssl=context)
+        await self._welcome(taken, any(context is not None for _, _, context in servers))
         self._engine.start_drain()
         await self._engine.drained(self._limits.drain)
         left = self._engine.connections
@@ -194,6 +200,24 @@ class Worker:
             task.cancel()
         await self._edge.close()
         self._access.close()
+
+    async def _welcome(
+        self, taken: list[tuple[socket.socket, ssl.SSLContext | None]], tls_doors: bool
+    ) -> None:
+        """Make connections of what the queue held; let handshakes that have begun end."""
+        loop = asyncio.get_running_loop()
+        began = [
+            loop.create_task(loop.connect_accepted_socket(self._engine.protocol, conn, ssl=context))
+            for conn, context in taken
+        ]
+        if began:
+            await asyncio.wait(began, timeout=_LAST_HANDSHAKES)
+            for task in began:
+                if not task.done():
+                    task.cancel()
+            await asyncio.gather(*began, return_exceptions=True)
+        elif tls_doors:  # the engine does not know of a connection before its handshake has ended
+            await asyncio.sleep(_LAST_HANDSHAKES)
 
     # ---------------------------------------------------------------- control
 

@@ -3,19 +3,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 
 import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.ioloop import IOLoop
 
 from strangler.control import admin
-
-# pytest-tornado makes its loop the current one the way that Tornado now warns of.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:make_current is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:clear_current is deprecated:DeprecationWarning"),
-]
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -78,6 +74,16 @@ class View:
         if self.passed:
             return {"ok": True, "status": 200, "generation": 8}
         return {"ok": False, "error": "rejected", "errors": [], "status": 422}
+
+
+@pytest.fixture
+def io_loop():
+    """Return pytest-tornado's loop, made without the ways that Tornado has given up."""
+    loop = IOLoop(make_current=False)
+    asyncio.set_event_loop(loop.asyncio_loop)
+    yield loop
+    asyncio.set_event_loop(None)
+    loop.close(all_fds=True)
 
 
 @pytest.fixture

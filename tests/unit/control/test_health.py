@@ -34,9 +34,7 @@ def ask(port: int, health: Health, **options) -> Outcome:
 
 def test_what_is_expected_passes(origin):
     origin.reply(200, '{"status": "success", "n": {"a": 1, "b": 2}}')
-    wanted = Health(
-        path="/healthcheck", json={"status": "success", "n": {"a": 1}}, body="succ"
-    )
+    wanted = Health(path="/healthcheck", json={"status": "success", "n": {"a": 1}}, body="succ")
     outcome = ask(origin.port, wanted, prefix=b"/app")
     assert outcome.passed, outcome
     [request] = origin.requests
@@ -77,9 +75,7 @@ def test_an_answer_that_is_no_http():
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         async def run() -> Outcome:
-            task = asyncio.create_task(
-                probe(endpoint(server.getsockname()[1]), Health(path="/"))
-            )
+            task = asyncio.create_task(probe(endpoint(server.getsockname()[1]), Health(path="/")))
             loop = asyncio.get_running_loop()
             server.setblocking(False)
             conn, _ = await loop.sock_accept(server)

@@ -59,7 +59,14 @@ def test_only_the_last_few_are_kept_and_never_a_half(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"{", b'{"bundle": "gone.json"}', b"[]", b'{"bundle": "accepted.json", "generation": "x"}']
+    "damage",
+    [
+        b"",
+        b"{",
+        b'{"bundle": "gone.json"}',
+        b"[]",
+        b'{"bundle": "accepted.json", "generation": "x"}',
+    ],
 )
 def test_a_damaged_folder_is_an_empty_one(tmp_path, damage):
     state = State(tmp_path)
@@ -75,6 +82,17 @@ def test_a_folder_that_cannot_be_is_replaced_loudly(tmp_path, caplog):
     assert "state.unwritable" in caplog.text
     state.accept(snapshot(1, "a" * 64))
     assert state.accepted().generation == 1
+
+
+def test_a_disk_that_fills_up_later_does_not_stop_a_change_of_routes(tmp_path, caplog):
+    state = State(tmp_path / "var")
+    state.accept(snapshot(1, "a" * 64))
+    (tmp_path / "var").rename(tmp_path / "old")
+    (tmp_path / "var").write_text("a file in its place")
+    path = state.accept(snapshot(2, "b" * 64))
+    assert "state.unwritable" in caplog.text
+    assert os.path.dirname(path) == str(state.folder) != str(tmp_path / "var")
+    assert state.accepted() == Accepted(path, 2, "b" * 64)
 
 
 def test_the_folder_is_for_its_owner_alone(tmp_path):
