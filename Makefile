@@ -2,7 +2,7 @@
 # `make help` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench golden docs clean
+.PHONY: help setup run test check format bench docs clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
@@ -46,6 +46,9 @@ bench: $(STAMP) ## Measure beside nginx, HAProxy and a naive proxy; writes bench
 	@$(PY) tests/servers/install.py --bench
 	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[bench]'
 	@$(PY) bench/run.py
+
+docs: $(STAMP) ## Write the reference pages anew from the schema
+	@$(PY) -m strangler.config.reference docs/reference
 
 clean: ## Remove what can be made again: .venv, var, caches
 	@rm -rf .venv var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
