@@ -59,7 +59,14 @@ def configuration(
         blocks[name] = block
     tree = {"version": 1, "upstreams": blocks, **sections}
     tree["routes"] = dict(routes or {"/**": "legacy"})
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    return yaml.dump(tree, Dumper=_Plain, sort_keys=False, allow_unicode=True)
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what occurs twice twice: routes.yaml knows no anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 class Edge:
@@ -163,7 +170,7 @@ class Edge:
 
     def admin_json(self, path: str) -> Any:
         """GET *path* from the admin listener; return (status, the parsed JSON)."""
-        with RawClient(self.admin) as client:
+        with RawClient(self.admin, server_name=f"127.0.0.1:{self.admin_port}") as client:
             response = client.get(path)
             return response.status, json.loads(response.text)
 

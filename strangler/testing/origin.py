@@ -342,7 +342,7 @@ class RawUpstream:
         tls: ssl.SSLContext | None = None,
         keep: int = 1 << 24,
         receive_buffer: int | None = None,
-        backlog: int = 128,
+        backlog: int = 1024,
     ) -> None:
         self.keep = keep
         self.tls = tls

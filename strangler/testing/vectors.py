@@ -164,6 +164,7 @@ def judge(vector: Vector, edge: Edge, origin: RawUpstream, *, timeout: float = 4
     it is still open, else on a new one, so that whatever was forwarded has arrived.
     """
     before = len(origin.requests)
+    faults = len(origin.violations)
     marks = [(each, len(each.received)) for each in origin.connections]
     with edge.client(timeout=timeout) as client:
         client.send(vector.sent)
@@ -177,7 +178,9 @@ def judge(vector: Vector, edge: Edge, origin: RawUpstream, *, timeout: float = 4
     received += b"".join(bytes(each.received) for each in origin.connections[len(marks) :])
     seen = _Seen(vector, responses, end, received)
     try:
-        _verdict(vector, responses, end, probed, requests, probe, origin)
+        malformed = origin.violations[faults:]
+        assert not malformed, f"the origin read a malformed request: {malformed}"
+        _verdict(vector, responses, end, probed, requests, probe)
     except AssertionError as fault:
         raise AssertionError(seen.report(str(fault))) from None
 
@@ -222,9 +225,7 @@ def _verdict(
     probed: Response | str | None,
     requests: list[Request],
     probe: str,
-    origin: RawUpstream,
 ) -> None:
-    assert not origin.violations, f"the origin read a malformed request: {origin.violations}"
     assert end != "silence", "no answer within the time limit"
     assert not end.startswith(("violation", "truncated")), f"the client could not read: {end}"
     forwarded = [each for each in requests if each.path != probe.encode()]

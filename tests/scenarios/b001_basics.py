@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+import time
 
 import pytest
 
@@ -212,10 +213,13 @@ def test_a_half_closed_reader_gets_its_answer(edge, origin):
         client.read().expect(200)
 
 
-@pytest.mark.parametrize("size", [1, 2, 13])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 13])
 def test_a_request_in_pieces(size, edge, origin):
     sent = build("POST", "/pieces", [("X-Long", "y" * 40)], body="hello")
     with edge.client() as client:
+        client.send(sent[:size])
+        time.sleep(0.02)  # so that the first piece is read alone
+        sent = sent[size:]
         for start in range(0, len(sent), size):
             client.send(sent[start : start + size])
         client.read("POST").expect(200)

@@ -73,7 +73,6 @@ REPAIRED = [
     ("Location", "http://{upstream}1/other-port", "http://{upstream}1/other-port"),
     ("Location", "http://{upstream}.evil.test/", "http://{upstream}.evil.test/"),
     ("Location", "http://user@{upstream}/", None),
-    ("Location", "/go?next=http://{upstream}/x", "/go?next=http://{upstream}/x"),
     ("Content-Location", "http://{upstream}/v1", "http://www.example.com/v1"),
     ("Refresh", "5; url=http://{upstream}/r", "5; url=http://www.example.com/r"),
     ("Refresh", "5", "5"),
@@ -131,7 +130,7 @@ def test_pain_03_a_configuration_that_names_the_edge_itself_is_refused(tmp_path)
         edge.kill()
 
 
-SLASHES = ["/a", "/a/", "//a", "/a//b", "/a/b//", "/", "//", "/noticia/x.ghtml/", "/A/"]
+SLASHES = ["/s", "/s/", "//s", "/s//b", "/s/b//", "/", "//", "/noticia/x.ghtml/", "/S/"]
 
 
 @pytest.mark.parametrize("path", SLASHES)
@@ -285,10 +284,10 @@ def test_a_services_connection_failure_is_answered_by_legacy(edge, origin):
 
 
 def test_a_request_id_reaches_the_origin_and_the_log(edge, origin):
-    edge.get("/id").expect(200)
+    edge.get("/with-an-id").expect(200)
     given = origin.requests[-1].get("X-Request-Id")
     assert given
-    assert given.decode() in edge.wait_log("/id")
+    assert given.decode() in edge.wait_log("/with-an-id")
 
 
 def test_the_access_line_says_route_target_and_why(edge):

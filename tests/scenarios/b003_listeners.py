@@ -71,6 +71,7 @@ def test_https_readers(https, origin):
     assert b"proto=https" in request.get("Forwarded")
 
 
+@pytest.mark.filterwarnings("ignore:.*TLSv1_1 is deprecated")
 def test_old_tls_and_plain_text_on_the_tls_port_hurt_nobody(https, site_certificate):
     with RawClient(https.address, timeout=3) as client:
         client.send(build("GET", "/plain"))

@@ -34,7 +34,7 @@ BAD, LATE = (502, 503), (504,)
 CUT = "cut"
 
 FAULTS = {
-    "closes-at-once": ((close(),), BAD, "http_response_incomplete"),
+    "closes-at-once": ((close(),), BAD, "connection_terminated"),
     "resets-at-once": ((reset(),), BAD, None),
     "closes-in-the-head": ((OK + b"Content-", close()), BAD, "http_response_incomplete"),
     "resets-in-the-head": ((OK + b"Content-", pause(0.05), reset()), BAD, None),

@@ -121,6 +121,12 @@ async def said(connection) -> object:
     return await asyncio.wait_for(connection.read_message(), 10)
 
 
+async def leave(connection) -> None:
+    connection.close()
+    while await said(connection) is not None:
+        pass
+
+
 async def hold(port, lines, *, path="/ws", **options):
     """Say *lines*, one answer each; then close. Return what was answered."""
     connection = await websocket_connect(f"ws://127.0.0.1:{port}{path}", **options)
@@ -142,7 +148,7 @@ async def many(port):
     connection = await websocket_connect(f"ws://127.0.0.1:{port}/ws")
     await connection.write_message("!many 500")
     heard = [await said(connection) for _ in range(500)]
-    connection.close()
+    await leave(connection)
     return heard
 
 
@@ -151,7 +157,7 @@ async def burst(port):
     for number in range(300):
         connection.write_message(str(number))
     heard = [await said(connection) for _ in range(300)]
-    connection.close()
+    await leave(connection)
     return heard
 
 
@@ -163,14 +169,16 @@ def closed_by_server(command):
     async def talk(port):
         connection = await websocket_connect(f"ws://127.0.0.1:{port}/ws")
         await connection.write_message(command)
-        return [await said(connection), connection.close_code, connection.close_reason]
+        heard = [await said(connection), connection.close_code, connection.close_reason]
+        connection.close()
+        return heard
 
     return talk
 
 
 def refused(path, **fields):
     async def talk(port):
-        request = HTTPRequest(f"http://127.0.0.1:{port}{path}", headers=fields)
+        request = HTTPRequest(f"ws://127.0.0.1:{port}{path}", headers=fields)
         try:
             await websocket_connect(request)
         except HTTPClientError as error:
@@ -182,10 +190,10 @@ def refused(path, **fields):
 
 def with_fields(path, **fields):
     async def talk(port):
-        request = HTTPRequest(f"http://127.0.0.1:{port}{path}", headers=fields)
+        request = HTTPRequest(f"ws://127.0.0.1:{port}{path}", headers=fields)
         connection = await websocket_connect(request)
         heard = [await said(connection)]
-        connection.close()
+        await leave(connection)
         return heard
 
     return talk
@@ -199,6 +207,7 @@ async def write_after_close(port):
         await connection.write_message("too late")
     except WebSocketClosedError:
         heard.append("closed")
+    connection.close()
     return heard
 
 
@@ -292,7 +301,7 @@ RAW = {
     "close-without-code": frame(CLOSE),
     "close-with-reason": frame(CLOSE, struct.pack("!H", 1001) + b"away"),
     "close-4999": frame(CLOSE, struct.pack("!H", 4999)),
-    "unmasked": frame(TEXT, b"hi", mask=False),
+    "unmasked": frame(TEXT, b"hi", mask=False) + BYE,
     "reserved-bits": frame(TEXT, b"hi", reserved=0x40),
     "unknown-opcode": frame(3, b"hi"),
     "bad-utf-8": frame(TEXT, b"\xff\xfe"),
