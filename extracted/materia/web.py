@@ -128,7 +128,7 @@ class ArticleHandler(Handler):
         etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
         status = precondition(self.request.headers, etag)
         self.set_status(status)
-        if status == 412:
+        if status == 412:  # a refusal to one reader must not be kept for the others
             self.clear_header("Cache-Control")
         else:
             self.set_header("ETag", etag)

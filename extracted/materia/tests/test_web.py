@@ -58,7 +58,8 @@ class Client:
 
 
 @pytest.fixture
-def ask(http_client: AsyncHTTPClient, base_url: str) -> Client:
+def ask(app: Application, http_client: AsyncHTTPClient, base_url: str) -> Client:
+    # `app` is named so that pytest sees the two stores behind it: the plugin asks for it by name.
     return Client(http_client, base_url.replace("localhost", "127.0.0.1"))
 
 
