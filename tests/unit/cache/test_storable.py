@@ -2,6 +2,7 @@
 """Paragraphs 1, 4, 5, 6, 10, 12 and 15: what may be stored, and the word for why not."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from unit.cache.build import NOW, ORIGIN, STEERED, cc, date, plan, request, response
@@ -236,3 +237,8 @@ def test_a_route_with_durations_needs_no_word_of_the_origin() -> None:
     assert found.received == NOW
     assert why_not(plan(response(status=302), policy=ladder)) == "no-freshness"
     assert why_not(plan(response(cc(b"private")), policy=ladder)) == "private"
+
+
+def test_the_page_of_rules_lists_every_reason() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "caching-rules.md").read_text()
+    assert [reason.value for reason in Uncacheable if f"`{reason.value}`" not in page] == []

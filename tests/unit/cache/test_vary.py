@@ -75,6 +75,7 @@ AL, AE = b"Accept-Language", b"Accept-Encoding"
         (AL, [(AL, b"en, de;q=0.5")], [(AL, b"de;q=0.50,en")], True),
         (AL, [(AL, b"en, de;q=0.5")], [(AL, b"de, en;q=0.5")], False),
         (AL, [(AL, b"en")], [(AL, b"en-GB")], False),
+        (AL, [(AL, b"en")], [(AL, b"de, fr")], False),
         (AE, [(AE, b"gzip, br")], [(AE, b"BR;q=0.5,gzip")], True),
         (AE, [(AE, b"gzip")], [(AE, b"x-gzip")], True),
         (AE, [(AE, b"gzip, br;q=0")], [(AE, b"gzip")], True),
