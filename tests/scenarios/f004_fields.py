@@ -77,7 +77,6 @@ VALUES = [
             "folded-and-empty": b"X: a\r\n \r\n",
             "folded-from-nothing": b"X:\r\n a\r\n",
             "folded-twice": b"X: a\r\n b\r\n c\r\n",
-            "folded-last": b"X: a\r\n ",
             "with-bare-lf": b"X: a\nY: b\r\n",
             "with-bare-cr": b"X: a\rY: b\r\n",
             "with-lf-cr": b"X: a\n\rY: b\r\n",

@@ -296,7 +296,7 @@ UPGRADES = [
 
 
 def _no_h2(request: Request) -> None:
-    assert not {b"h2c", b"h2", b"tls/1.0"} & set(request.tokens("upgrade")), request.head
+    assert not {b"h2c", b"h2"} & set(request.tokens("upgrade")), request.head
 
 
 FORWARDS = [
