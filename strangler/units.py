@@ -54,8 +54,8 @@ def duration(text: str) -> Seconds:
     number, unit = _split(text, "a duration such as 10s", "s")
     factor = DURATION_UNITS.get(unit)
     if factor is None:
-        raise UnitError(f"unknown unit {unit!r} of time", "units are ms, s, m, h, d, w")
-    return Seconds(round(float(number) * factor, 9))
+        raise UnitError("expected a duration such as 10s", "units are ms, s, m, h, d, w")
+    return Seconds(round(float(number) * factor, 6))
 
 
 def size(text: str) -> Bytes:
@@ -66,7 +66,7 @@ def size(text: str) -> Bytes:
     number, unit = _split(text, "a size such as 256KB", "B")
     factor = SIZE_UNITS.get(unit)
     if factor is None:
-        raise UnitError(f"unknown unit {unit!r} of size", "units are B, KB, MB, GB, TB")
+        raise UnitError("expected a size such as 256KB", "units are B, KB, MB, GB, TB")
     return Bytes(int(float(number) * factor))
 
 
@@ -77,7 +77,7 @@ def percent(text: str) -> float:
     """
     number, unit = _split(text, "a percentage such as 5%", "%")
     if unit != "%":
-        raise UnitError(f"unknown unit {unit!r} of a share", "write a percentage such as 5%")
+        raise UnitError("expected a percentage such as 5%", "the unit is %")
     return float(number)
 
 

@@ -163,17 +163,19 @@ def _table(rules: Sequence[Rule[Route]], ctx: Context) -> Table[Route]:
 
 def _circles(table: Table[Route], ctx: Context) -> None:
     """Refuse redirects that lead a reader back to a redirect that was there before."""
+    known: set[Route] = set()
     for rule in table.rules:
         seen = [rule.value]
         while len(seen) <= 10:
             route = _follow(table, seen[-1])
-            if route is None or (route in seen and route is not rule.value):
+            if route is None or route in known or (route in seen and route is not rule.value):
                 break
             if route is rule.value:
                 way = " -> ".join(printable(step.key) for step in (*seen, route))
                 path = f"routes.{printable(route.key)}.redirect"
                 message = f"leads back to itself: {way}"
                 ctx.report(route.place, path, "S309", message)
+                known.update(seen)
                 break
             seen.append(route)
 

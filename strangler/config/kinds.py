@@ -114,7 +114,7 @@ class Context:
                     node.place,
                     path,
                     "S109",
-                    f"environment variable {name} is not set",
+                    f"environment variable {name} is not set, or empty",
                     hint or f"set {name}, or write ${{env:{name}:-default}}",
                 )
                 return ""
@@ -335,12 +335,8 @@ class _Quantity(ScalarKind):
 
 
 def _unit_problem(error: units.UnitError) -> Rejected:
-    expected = str(error).removeprefix("expected ")
-    if isinstance(error, units.UnitMissing):
-        return Rejected(expected, error.hint, code="S105")
-    if expected.startswith("unknown unit"):
-        return Rejected(error.hint or expected, code="S107")
-    return Rejected(expected, error.hint, code="S103")
+    code = "S105" if isinstance(error, units.UnitMissing) else "S107" if error.hint else "S103"
+    return Rejected(str(error).removeprefix("expected "), error.hint, code=code)
 
 
 class Duration(_Quantity):
@@ -537,7 +533,9 @@ class Many(Kind):
             ctx.report(node.place, path, "S103", f"expected {self.name}, got an empty list")
             return BAD
         values = [self.item.read(item, f"{path}[{i}]", ctx) for i, item in enumerate(node.items)]
-        return BAD if any(value is BAD for value in values) else tuple(values)
+        # What is right in a list is looked at further, as in a block.
+        sound = tuple(value for value in values if value is not BAD)
+        return sound if sound or not values else BAD
 
     def schema(self, defs: Schema) -> Schema:
         item = self.item.schema(defs)
@@ -589,13 +587,13 @@ class Either(Kind):
 
 
 class Table(Kind):
-    """A mapping with names of the user's own. The value is a list of (Scalar, value)."""
+    """A mapping with names of the user's own. The value is a list of (Scalar, value or BAD)."""
 
     def __init__(
         self, value: Kind, *, key: str, form: str | None = None, placeholder: str = "NAME"
     ) -> None:
         self.value = value
-        self.name = f"a mapping of {key}"
+        self.name = f"a mapping, each key {key}"
         self._key = key
         self._form = re.compile(form, re.ASCII) if form else None
         self._pattern = form
@@ -608,6 +606,7 @@ class Table(Kind):
         entries = []
         for key, child in node.entries:
             where = f"{path}.{printable(key.text)}"
+            sound = False
             if key.plain and key.text.lower() in _OLD_BOOLEANS:
                 ctx.report(
                     key.place,
@@ -618,9 +617,10 @@ class Table(Kind):
                 )
             elif self._form and not self._form.fullmatch(key.text):
                 ctx.report(key.place, where, "S107", f"expected {self._key}, got {show(key)}")
+            else:
+                sound = True
             value = self.value.read(child, where, ctx)
-            if value is not BAD:
-                entries.append((key, value))
+            entries.append((key, value if sound else BAD))
         return entries
 
     def schema(self, defs: Schema) -> Schema:
@@ -661,29 +661,32 @@ class Values(dict[str, Any]):
         self.nodes: dict[str, Node] = {}
         self.bad = False  # Something in it was reported; what is right can be looked at further.
 
+    @classmethod
+    def empty(cls) -> Values:
+        """Return a block that says nothing, for one that could not be read."""
+        return cls(document.Mapping([], Place("", 0, 0)), "")
+
     def place(self, name: str) -> Place:
         """Return where the option's value stands, or the block itself if it was not said."""
         return self.nodes.get(name, self.node).place
 
 
-# Words that people bring from YAML 1.1 and from other proxies, and ours for them.
+# Words that people bring from YAML 1.1 and from other proxies, and the option that they mean.
 _OTHER_WORDS: Final = {
     "on": "when",
-    "off": "none",
-    "backend": "upstream, named by `to`",
+    "backend": "to",
     "backends": "upstreams",
     "servers": "upstreams",
+    "upstream": "to",
     "target": "to",
     "proxy_pass": "to",
     "service": "to",
-    "retries": "retry",
-    "ttl": "cache",
-    "timeouts": "timeout",
     "expires": "until",
+    "ttl": "cache",
     "weight": "stage",
-    "mirror": "stage: shadow",
-    "method": "the route's key: `GET /path`",
-    "methods": "the route's key: `GET,POST /path`",
+    "mirror": "stage",
+    "shadow": "stage",
+    "percent": "stage",
 }
 
 
@@ -730,14 +733,20 @@ class Block(Kind):
         return values
 
     def _suggest(self, key: str) -> str | None:
-        near = did_you_mean(key, self._by_name)
-        if near is None and key.lower() in _OTHER_WORDS:
-            near = f"here it is called {_OTHER_WORDS[key.lower()]}"
-        return near or "known keys: " + ", ".join(self._by_name) if len(self._by_name) < 9 else near
+        if key in ("method", "methods") and "to" in self._by_name:
+            return "methods are part of the key: GET,POST /path"
+        if key == "use" and "cache" in self._by_name:
+            return "presets and defaults do not use presets: one level, no chains"
+        meant = _OTHER_WORDS.get(key.lower(), "")
+        if meant in self._by_name:
+            return f"here it is called {meant}"
+        near = did_you_mean(key, self._by_name) if len(key) > 2 else None
+        if near is None and len(self._by_name) < 9:
+            near = "known keys: " + ", ".join(self._by_name)
+        return near
 
     def schema(self, defs: Schema) -> Schema:
         if self.title not in defs:
-            defs[self.title] = {}  # Placed first: a block may contain itself.
             properties = {}
             for option in self.options:
                 rule = dict(option.kind.schema(defs))

@@ -13,10 +13,9 @@ import hashlib
 import json
 import os
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,11 +101,11 @@ def gather(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ) ->
 
 
 def _includes(node: Node | None, ctx: Context) -> Sequence[Any]:
-    if isinstance(node, MappingNode):
-        for key, value in node.entries:
-            if key.text == "include":
-                patterns = schema.INCLUDE.read(value, "include", Context(ctx.env))
-                return () if patterns is BAD else patterns
+    """Return the patterns that are sound; the others are reported with the other options."""
+    for key, value in node.entries if isinstance(node, MappingNode) else ():
+        if key.text == "include":
+            patterns = schema.INCLUDE.read(value, "include", Context(ctx.env))
+            return () if patterns is BAD else patterns
     return ()
 
 
@@ -172,7 +171,7 @@ def accept(
         files,
         ctx,
         folder=os.path.dirname(root),
-        today=today or datetime.fromtimestamp(time.time(), UTC).astimezone().date(),
+        today=today or date.today(),
         listen=listen,
         check_files=check_files,
     )

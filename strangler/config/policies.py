@@ -48,7 +48,7 @@ class Policies:
             if first is not key.place:
                 message = f"preset {printable(key.text)!r} stands twice, first at {first}"
                 self.ctx.report(key.place, f"presets.{printable(key.text)}", "S006", message)
-            self.presets.setdefault(key.text, values)
+            self.presets.setdefault(key.text, Values.empty() if values is BAD else values)
 
     def check_unused(self) -> None:
         """Look at the names in `defaults` and presets, also of those that no route uses."""
@@ -222,6 +222,8 @@ class Policies:
         fields: dict[bytes, tuple[bytes, bytes]] = {}
         secret: set[bytes] = set()
         for key, value in values.get("set", ()):
+            if value is BAD:
+                continue
             name = key.text.lower()
             path = f"{values.path}.set.{printable(key.text)}"
             if name in RESERVED_FIELDS:

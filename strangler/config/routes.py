@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final, Literal
 
-from strangler.config import document, schema
+from strangler.config import document
 from strangler.config.diagnostics import did_you_mean
 from strangler.config.document import Scalar
-from strangler.config.kinds import Context, Located, Values, printable
+from strangler.config.kinds import BAD, Context, Located, Values, printable
 from strangler.config.policies import Policies
+from strangler.config.schema.policies import POLICIES
+from strangler.config.schema.routes import TEST_METHODS
 from strangler.config.snapshot import Page, Redirect, Rewrite, Route, RouteTest, Site
 from strangler.config.upstreams import Upstreams
 from strangler.rollout import Stage
@@ -20,7 +22,7 @@ from strangler.routing import Conditions, Key, Malformed, Rule, parse_key, parse
 
 # What means something only where the edge asks an upstream.
 _PROXY_ONLY: Final = frozenset(
-    ("stage", "rewrite", "strip", "use", *(o.name for o in schema.POLICIES if o.name != "headers"))
+    ("stage", "rewrite", "strip", "use", *(o.name for o in POLICIES if o.name != "headers"))
 )
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
@@ -55,6 +57,8 @@ class Routes:
             for key, value in file.values.get("routes", ()):
                 path = f"routes.{printable(key.text)}"
                 parsed = self._key(key, path, file)
+                if value is BAD:
+                    continue
                 alone = not isinstance(value, tuple)
                 forms = (value,) if alone else value
                 for index, form in enumerate(forms):
@@ -115,8 +119,8 @@ class Routes:
             form["to"] = to
         values: Values = form
         action = self._action(values)
-        if action is None or values.bad:
-            self._look_at(values)
+        if action is None:
+            self.policies.use(values)
             return None
         conditions = self._conditions(values.get("match"))
         upstream, stage = self._target(values, action)
@@ -151,14 +155,7 @@ class Routes:
             tests=self._tests(values),
         )
         errors = (d.severity == "error" for d in self.ctx.diagnostics[before:])
-        return None if any(errors) else route
-
-    def _look_at(self, values: Values) -> None:
-        """Report unknown names in a route that has another problem already."""
-        to: Located | None = values.get("to")
-        if to is not None:
-            self.upstreams.known(to.value, to)
-        self.policies.use(values)
+        return None if values.bad or any(errors) else route
 
     def _action(self, values: Values) -> Literal["proxy", "redirect", "gone", "page"] | None:
         said = [name for name in ("to", "redirect", "gone", "page") if name in values]
@@ -192,6 +189,8 @@ class Routes:
         for kind in ("header", "cookie", "query"):
             names: dict[str, str] = {}
             for key, regex in match.get(kind, ()):
+                if regex is BAD:
+                    continue
                 name = key.text.lower() if kind == "header" else key.text
                 if name in names:
                     path = f"{match.path}.{kind}.{printable(key.text)}"
@@ -290,7 +289,7 @@ class Routes:
     def _test(self, values: Values) -> RouteTest | None:
         if values.bad:
             return None
-        methods = [name for name in schema.TEST_METHODS if name in values]
+        methods = [name for name in TEST_METHODS if name in values]
         if len(methods) != 1:
             message = f"expected one method, got {' and '.join(methods) or 'none'}"
             hint = "for example {GET: /checkout/, goes_to: votar}"
@@ -306,8 +305,8 @@ class Routes:
             near = did_you_mean(goes_to.value, self.upstreams.names)
             message = f"unknown upstream {goes_to.shown!r}"
             self.ctx.report(goes_to.place, goes_to.path, "S201", message, near)
-        fields = [(key.text.encode(), value.value) for key, value in values.get("header", ())]
-        cookies = [f"{key.text}={value}" for key, value in values.get("cookie", ())]
+        fields = [(key.text.encode(), value.value) for key, value in _sound(values, "header")]
+        cookies = [f"{key.text}={value}" for key, value in _sound(values, "cookie")]
         if cookies:
             fields.append((b"Cookie", "; ".join(cookies).encode()))
         own = [name for name in self.site.hosts if not name.startswith("*.")]
@@ -324,6 +323,10 @@ class Routes:
             sends=values.get("sends"),
             place=values.node.place,
         )
+
+
+def _sound(values: Values, name: str) -> list[tuple[Scalar, Any]]:
+    return [(key, value) for key, value in values.get(name, ()) if value is not BAD]
 
 
 def _shift(key: Scalar, offset: int) -> int:

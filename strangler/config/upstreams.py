@@ -49,7 +49,6 @@ class Upstreams:
         """Add one file's upstreams; *owner* is whose they are if they don't say."""
         for key, value in entries:
             name, path = key.text, f"upstreams.{printable(key.text)}"
-            self._urls += value.get("url", ()) if isinstance(value, Values) else value
             first = self.names.setdefault(name, key.place)
             if first is not key.place:
                 message = f"upstream {printable(name)!r} stands twice, first at {first}"
@@ -59,6 +58,11 @@ class Upstreams:
                 message = f"expected a name of your own, got {name}, which has a meaning"
                 self.ctx.report(key.place, path, "S107", message)
                 continue
+            if value is BAD:
+                # Whatever it was meant to be: a second message about it would help nobody.
+                self.legacy = self.legacy or (name if name == "legacy" else None)
+                continue
+            self._urls += value.get("url", ()) if isinstance(value, Values) else value
             upstream = self._upstream(name, value, key.place, owner)
             if upstream.role == "legacy":
                 if self.legacy is not None:
