@@ -243,12 +243,19 @@ class Worker:
         while self._wanted is not None:
             wanted = self._wanted
             generation, _, bundle = wanted
+            # A collection while the new objects come to life would look at all of them, and hold up
+            # every connection for tens of milliseconds. Snapshots hold no cycles: the old one goes
+            # with its last exchange.
+            gc.disable()
             try:
                 snapshot = await loop.run_in_executor(None, self._job.load, bundle)
+                gc.freeze()
             except Exception as problem:  # whatever it is, the snapshot in force goes on
                 self._trouble = f"{type(problem).__name__}: {problem}"
                 announce("config.unusable", level=40, generation=generation, error=self._trouble)
                 break
+            finally:
+                gc.enable()
             if wanted != self._wanted:
                 continue
             self._edge.swap(snapshot)

@@ -6,9 +6,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -181,6 +183,99 @@ def test_an_upgrade_under_load_loses_nothing(legacy):
     load.expect_none_lost(200)
     serving = [line for line in edge.log.splitlines() if "serving on" in line]
     assert len(serving) == 3 and len(set(serving)) == 1  # the very port 0 was kept as well
+
+
+def test_an_upgrade_under_tls_loses_no_handshake(legacy, site_certificate):
+    with (
+        Edge(text(legacy), workers=1, tls=site_certificate, access_log="off") as edge,
+        Load(edge, "legacy", readers=4) as load,
+    ):
+        lines = len(edge.lines)
+        edge.signal(signal.SIGUSR2)
+        edge.wait_log("upgrade.finished", after=lines, timeout=20)
+        load.wait(60)
+    load.expect_none_lost()
+
+
+def test_sockets_of_systemd_are_served_and_kept_over_an_upgrade(legacy, tmp_path):
+    """LISTEN_FDS: the sockets are there before the edge is, and after."""
+    (tmp_path / "routes.yaml").write_text(text(legacy, drain="1s"))
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        address = given.getsockname()
+        start = f'exec 3<&{given.fileno()}; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"'
+        command = [sys.executable, "-c", SERVE, "serve", "--config", "routes.yaml"]
+        command += ["--admin", "none", "--workers", "2"]
+        process = subprocess.Popen(
+            ["bash", "-c", start, "bash", *command],
+            pass_fds=[given.fileno()],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stderr is not None
+            with RawClient(address) as client:  # queued until somebody serves it
+                assert client.get("/page").text == "legacy /page"
+            seen(process.stderr, f"serving on http://127.0.0.1:{address[1]}")
+            process.send_signal(signal.SIGUSR2)
+            seen(process.stderr, "upgrade.finished")
+            with RawClient(address) as client:
+                assert client.get("/page").text == "legacy /page"
+        finally:
+            process.terminate()
+            assert process.wait(10) == 0
+            process.stderr.close()
+
+
+SERVE = """
+import argparse, sys
+from strangler import app
+parser = argparse.ArgumentParser()
+app.add_commands(parser.add_subparsers(required=True))
+given = parser.parse_args()
+sys.exit(given.run(given))
+"""
+
+
+def seen(stream: Iterable[str], text: str) -> None:
+    """Read lines until one holds *text*."""
+    lines = []
+    for line in stream:
+        lines.append(line)
+        if text in line:
+            return
+    raise AssertionError(f"no {text!r} in {lines}")
+
+
+def command(edge: Edge, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SERVE, *words, "--config", str(edge.config)],
+        env={**os.environ, "STRANGLER_STATE": str(edge.folder / "var")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def test_the_commands_upgrade_and_reload(legacy):
+    with Edge(text(legacy), workers=1) as edge:
+        ready(edge)
+        before = workers(edge)
+        done = command(edge, "upgrade")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"pid {edge.process.pid}" in done.stdout
+        ready(edge)
+        assert workers(edge) != before
+        done = command(edge, "reload")
+        assert done.stdout == "strangler: generation 1, 1 routes\n"
+        edge.config.write_text("version: 2\n")
+        done = command(edge, "reload")
+        assert done.returncode == 2
+        assert "routes.yaml:1:10: S112" in done.stderr
+    done = command(edge, "reload")
+    assert done.returncode == 1
+    assert "no site runs" in done.stderr
 
 
 def test_an_upgrade_while_the_file_is_broken_goes_on_with_the_last_good_one(legacy):
