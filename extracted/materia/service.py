@@ -4,10 +4,10 @@
 import asyncio
 import logging
 import signal
+import socket
 from typing import Self
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 
 from .health import Checkup, store_checker, sync_checker
 from .page import render
@@ -19,6 +19,7 @@ from .web import MAX_EVENT, InFlight, make_application
 log = logging.getLogger("materia")
 
 MAX_HEAD = 64 * 1024  # bytes; the edge's own limit, so that none it lets through fails here
+BACKLOG = 1024  # connections that wait to be accepted
 IDLE = 120.0  # seconds; longer than the edge keeps a connection, so that the edge closes first
 
 
@@ -33,10 +34,18 @@ def make_sync(store: Store, settings: Settings) -> Sync:
     )
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an IPv4 or IPv6 address; raise OSError where it can't."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listening.setblocking(False)
+    return listening
+
+
 class Service:
     """A started instance; `port` is the port it listens on."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, listening: socket.socket) -> None:
         self.settings = settings
         self.store = store
         self.sync = make_sync(store, settings)
@@ -57,9 +66,8 @@ class Service:
             max_header_size=MAX_HEAD,
             idle_connection_timeout=IDLE,
         )
-        sockets = bind_sockets(settings.port, settings.host)
-        self.port = sockets[0].getsockname()[1]
-        self._server.add_sockets(sockets)
+        self._server.add_socket(listening)
+        self.port = listening.getsockname()[1]
         self._following = asyncio.create_task(self.sync.run())
 
     @classmethod
@@ -67,10 +75,11 @@ class Service:
         """Open the store and listen; raise StoreFailed or OSError where that can't be."""
         store = await open_store(settings.store)
         try:
-            return cls(settings, store)
-        except BaseException:
+            listening = listen(settings.host, settings.port)
+        except OSError:
             await store.close()
             raise
+        return cls(settings, store, listening)
 
     async def stop(self) -> None:
         """Take no more connections, finish the requests in flight, let go of everything."""

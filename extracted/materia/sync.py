@@ -23,7 +23,7 @@ from .store import Store, StoreFailed
 
 log = logging.getLogger("materia.sync")
 
-PAGE = 500  # events a request
+PAGE = 200  # events a request; reading them keeps readers waiting some 30 ms
 PAUSE = 1.0  # seconds at least between two re-syncs
 CONNECT_TIMEOUT, TIMEOUT = 2.0, 30.0  # seconds; a page of the log may be megabytes
 

@@ -7,6 +7,7 @@ import hmac
 import json
 import logging
 import re
+from asyncio import Future
 from typing import Any
 
 from tornado.httputil import HTTPHeaders
@@ -69,9 +70,13 @@ class Handler(RequestHandler):
         if in_flight.draining:
             self.set_header("Connection", "close")
 
-    def on_finish(self) -> None:
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> "Future[None]":
+        """Finish the answer; the request is in flight until its last byte has left."""
+        sent = super().finish(chunk)
         if self.entered:
-            self.settings["in_flight"].leave()
+            self.entered = False
+            sent.add_done_callback(lambda _: self.settings["in_flight"].leave())
+        return sent
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
