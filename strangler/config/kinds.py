@@ -34,6 +34,8 @@ _ENV_PATTERN: Final = r"\$\{env:[A-Za-z_][A-Za-z0-9_]*(:-[^{}]*)?\}"
 
 Schema = dict[str, Any]
 
+MAX_PROBLEMS: Final = 500
+
 
 class Rejected(Exception):
     """A scalar is not of its kind: what was expected, and what was found if not the whole text."""
@@ -57,8 +59,15 @@ class Located:
     path: str
 
 
+class Enough(Exception):
+    """So many problems were found that more would help nobody."""
+
+
 class Context:
-    """What reading needs and gathers: the environment and the problems found so far."""
+    """What reading needs and gathers: the environment and the problems found so far.
+
+    After MAX_PROBLEMS it raises Enough: a file of garbage must not cost a reload's time.
+    """
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self.env = env
@@ -79,6 +88,8 @@ class Context:
         if (where, code, message) in self._reported:
             return
         self._reported.add((where, code, message))
+        if len(self._reported) > MAX_PROBLEMS:
+            raise Enough
         self.diagnostics.append(
             Diagnostic(
                 place=where,

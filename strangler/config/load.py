@@ -24,7 +24,8 @@ from strangler.config.build import build, read_file
 from strangler.config.diagnostics import ConfigRejected, Diagnostic
 from strangler.config.document import MAX_BYTES, Node, read_document
 from strangler.config.document import Mapping as MappingNode
-from strangler.config.kinds import BAD, Context
+from strangler.config.kinds import BAD, Context, Enough
+from strangler.config.routes import File
 from strangler.config.snapshot import Listen, Place, Snapshot, Source
 
 MAX_FILES: Final = 1000
@@ -153,28 +154,17 @@ def accept(
     root = os.path.abspath(os.fspath(path))
     ctx = Context(env)
     ctx.diagnostics += gathered.diagnostics
-    files = []
-    for index, source in enumerate(gathered.sources):
-        node = gathered.root
-        if index:
-            node, problems = read_document(source.text, source.name)
-            ctx.diagnostics += problems
-        file = read_file(node, ctx, included=index > 0)
-        if file is not None:
-            files.append(file)
-        elif not index:
-            break
     names = tuple(source.name for source in gathered.sources)
-    if not files or files[0].included:
-        raise _rejected(ctx, names)
-    built = build(
-        files,
-        ctx,
-        folder=os.path.dirname(root),
-        today=today or date.today(),
-        listen=listen,
-        check_files=check_files,
-    )
+    folder, today = os.path.dirname(root), today or date.today()
+    try:
+        files = _read_all(gathered, ctx)
+        if not files or files[0].included:
+            raise _rejected(ctx, names)
+        built = build(
+            files, ctx, folder=folder, today=today, listen=listen, check_files=check_files
+        )
+    except Enough:
+        raise _rejected(ctx, names) from None
     if any(d.severity == "error" for d in ctx.diagnostics):
         raise _rejected(ctx, names)
     return Snapshot(
@@ -194,6 +184,22 @@ def accept(
         warnings=tuple(_in_order(ctx.diagnostics, names)),
         sources=gathered.sources,
     )
+
+
+def _read_all(gathered: Gathered, ctx: Context) -> list[File]:
+    """Return the values of all files; none if the first has no options."""
+    files = []
+    for index, source in enumerate(gathered.sources):
+        node = gathered.root
+        if index:
+            node, problems = read_document(source.text, source.name)
+            ctx.diagnostics += problems
+        file = read_file(node, ctx, included=index > 0)
+        if file is not None:
+            files.append(file)
+        elif not index:
+            break
+    return files
 
 
 def _in_order(diagnostics: Sequence[Diagnostic], names: Sequence[str]) -> list[Diagnostic]:

@@ -184,7 +184,8 @@ class Upstream:
     """A named group of endpoints.
 
     max_inflight: attempts at a time (None: no bound) · queue: exchanges that may wait for a
-    place · breaker None: none.
+    place · breaker None: none. Two are equal if they mean the same, wherever they stand: an
+    upstream that an edit only moves keeps its connections.
     """
 
     name: str
@@ -199,7 +200,7 @@ class Upstream:
     breaker: Breaker | None = _BREAKER
     oauth2: OAuth2 | None = None
     tls: Tls | None = None
-    place: Place = Place("", 0, 0)
+    place: Place = field(default=Place("", 0, 0), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,8 @@ class Watcher:
         self.env = env
         self.every = every
         self.reread = reread
+        self._names = [self.path]
+        self._before: list[_Stamp] = []
 
     async def run(self, changed: Callable[[], Awaitable[None]]) -> None:
         """Await *changed* after every change, one at a time, for ever; cancel to stop."""
@@ -60,7 +62,7 @@ class Watcher:
 
         What changes while the receiver is busy is yielded next, once.
         """
-        current = await asyncio.to_thread(gather, self.path, self.env)
+        current = await self._read()
         if self.digest is None:
             self.digest = current.digest
         while True:
@@ -69,35 +71,45 @@ class Watcher:
             if current.digest != self.digest:
                 self.digest = current.digest
                 yield current
-            current = await self._wait(current)
+            current = await self._wait()
 
-    async def _wait(self, current: Gathered) -> Gathered:
+    async def _wait(self) -> Gathered:
         """Sleep until some stat differs or it is time to read anyway; return what is read."""
-        names = self._names(current)
-        # The stats are those of before the sleep, but the bytes were read before them: a change
-        # between the two would be missed, so read anyway soon.
-        before = await asyncio.to_thread(_stamps, names)
         end = time.monotonic() + self.reread
         while time.monotonic() < end:
             await asyncio.sleep(self.every)
-            if await asyncio.to_thread(_stamps, names) != before:
+            if await asyncio.to_thread(_stamps, self._names) != self._before:
                 break
-        return await asyncio.to_thread(gather, self.path, self.env)
+        return await self._read()
 
     async def _settle(self, found: Gathered) -> Gathered:
         """Return the files once they have stopped to change."""
         while True:
             broken = any(problem.severity == "error" for problem in found.diagnostics)
             await asyncio.sleep(SETTLED_BROKEN if broken else SETTLED)
-            again = await asyncio.to_thread(gather, self.path, self.env)
+            again = await self._read()
             if again.digest == found.digest:
                 return again
             found = again
 
-    def _names(self, current: Gathered) -> list[str]:
+    async def _read(self) -> Gathered:
+        return await asyncio.to_thread(self._look)
+
+    def _look(self) -> Gathered:
+        """Read the files. Stats are taken before the bytes: what changes in between shows."""
+        for _ in range(2):
+            self._before = _stamps(self._names)
+            found = gather(self.path, self.env)
+            names = self._all_names(found)
+            if names == self._names:
+                break
+            self._names = names  # An include has more or fewer now: once more, with their stats.
+        return found
+
+    def _all_names(self, found: Gathered) -> list[str]:
         folder = os.path.dirname(self.path)
-        files = [os.path.join(folder, source.name) for source in current.sources]
-        return list(dict.fromkeys([self.path, *files, *current.folders]))
+        files = [os.path.join(folder, source.name) for source in found.sources]
+        return list(dict.fromkeys([self.path, *files, *found.folders]))
 
 
 def _stamps(names: list[str]) -> list[_Stamp]:

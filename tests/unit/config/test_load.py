@@ -28,7 +28,7 @@ from strangler.config import (
     write_bundle,
 )
 from strangler.config.document import read_document
-from strangler.config.kinds import Block, Kind
+from strangler.config.kinds import MAX_PROBLEMS, Block, Kind
 from strangler.config.load import Gathered, digest
 from strangler.config.reference import sections
 from strangler.config.snapshot import Source
@@ -235,6 +235,21 @@ def test_two_thousand_routes_load_in_time(tmp_path: Path) -> None:
     assert len(load(path, {}).routes) == 2001
     # 0.6 s of CPU on the machine this was written on; the bound is what a save may cost.
     assert time.process_time() - start < 2.0
+
+
+def test_garbage_is_rejected_in_time(tmp_path: Path) -> None:
+    """Diagnostics have an end, and each costs little."""
+    path = write(tmp_path, "  /**: legacy\n", HEAD + "".join(f"kye{i}: 1\n" for i in range(20_000)))
+    start = time.process_time()
+    assert len(codes(path)) == MAX_PROBLEMS
+    assert time.process_time() - start < 4.0
+
+
+def test_an_upstream_that_moved_is_the_same(tmp_path: Path) -> None:
+    one = load(write(tmp_path, "  /**: legacy\n"), {})
+    other = load(write(tmp_path, "  /**: legacy\n", "# a line\n" + HEAD), {})
+    assert dict(one.upstreams) == dict(other.upstreams)
+    assert one.upstreams["a"].place != other.upstreams["a"].place
 
 
 # -- bundles ---------------------------------------------------------------------------------------
