@@ -16,6 +16,7 @@ from strangler.testing import (
     build,
     certificate,
     configuration,
+    echo,
     until,
     unused_port,
 )
@@ -198,3 +199,47 @@ def test_a_name_that_does_not_resolve_is_a_502_with_its_reason(scene: Scenario):
     scene.proxy({"/**": "legacy"}, upstreams={"legacy": "http://no-such-host.invalid:80"})
     response = scene.client.get("/").expect((502, 503))
     assert "dns_error" in response.get("Proxy-Status").decode()
+
+
+def test_a_reader_that_offers_http_2_gets_http_1_1(https, site_certificate):
+    context = site_certificate.client()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with https.client(tls=context) as client:
+        assert client.sock.selected_alpn_protocol() in ("http/1.1", None)
+        client.get("/").expect(200)
+
+
+def test_an_upgrade_through_tls_on_both_sides(site_certificate, running):
+    switch = b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: foo/1\r\n\r\n"
+    with Upstream(switch, echo(), tls=site_certificate.server()) as origin:
+        upstreams = {"legacy": secure(origin, ca=str(site_certificate.cert))}
+        edge = running(
+            Edge(configuration(upstreams=upstreams, limits=LIMITS), tls=site_certificate)
+        )
+        with edge.client() as client:
+            client.send(build("GET", "/", [("Connection", "Upgrade"), ("Upgrade", "foo/1")]))
+            client.read().expect(101)
+            client.send(b"x" * 100_000)
+            assert client.read_tunnel(100_000) == b"x" * 100_000
+
+
+def test_large_contents_through_tls_on_both_sides(site_certificate, running):
+    with Upstream(tls=site_certificate.server()) as origin:
+        origin.reply(200, b"y" * 3_000_000)
+        upstreams = {"legacy": secure(origin, ca=str(site_certificate.cert))}
+        edge = running(
+            Edge(configuration(upstreams=upstreams, limits=LIMITS), tls=site_certificate)
+        )
+        with edge.client(timeout=20) as client:
+            response = client.request("POST", "/", body=b"x" * 3_000_000).expect(200)
+        assert response.length == 3_000_000
+        assert origin.requests[0].length == 3_000_000
+
+
+def test_four_workers_share_one_address(scene: Scenario):
+    origin = scene.upstream("legacy")
+    edge = scene.proxy(workers=4)
+    for number in range(40):
+        edge.get(f"/{number}").expect(200)
+    origin.expect_requests(40)
+    assert 2 <= len(origin.connections) <= 4

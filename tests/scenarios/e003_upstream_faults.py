@@ -132,7 +132,9 @@ def test_an_early_answer_to_a_half_sent_upload(edge, origin):
     with edge.client() as client:
         client.send(build("POST", "/early", [("Content-Length", str(8 << 20))]), b"x" * 65536)
         client.read("POST").expect(413, body="too much")
-    edge.get("/fine").expect(200)
+    for _ in range(3):
+        edge.get("/fine").expect(200)
+    assert not origin.violations  # the half-sent upload's connection was not used again
 
 
 def test_an_early_answer_and_close_is_not_lost_to_the_upload(edge, origin):
@@ -161,3 +163,23 @@ def test_an_upstream_that_comes_back_is_used_again(running):
     edge.get("/").expect(BAD)
     with Upstream(port=port):
         until(lambda: edge.get("/").status == 200, timeout=8)
+
+
+def test_the_total_limit_bounds_all_attempts(running, origin):
+    origin.on("/total", trickle(OK + b"Content-Length: 99\r\n\r\n" + b"x" * 99, 0.05, 5))
+    upstream = {"url": origin, "timeout": {"first_byte": "5s", "between": "5s", "total": "300ms"}}
+    edge = running(Edge(configuration(upstreams={"legacy": upstream})))
+    start = time.monotonic()
+    with edge.client() as client, pytest.raises((Truncated, Closed)):
+        # Content may have begun; then only a cut can tell.
+        raise Closed if client.get("/total").status == 504 else AssertionError("looks whole")
+    assert time.monotonic() - start < 1
+
+
+def test_a_routes_own_timeout_wins(running, origin):
+    origin.on("/quick/x", pause(2), respond())
+    routes = {"/**": "legacy", "/quick/**": {"to": "legacy", "timeout": "200ms"}}
+    edge = running(Edge(configuration(routes, upstreams={"legacy": origin})))
+    start = time.monotonic()
+    edge.get("/quick/x").expect(504)
+    assert time.monotonic() - start < 1
