@@ -106,7 +106,8 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     if not settings.token:
         log.warning("PUBLISH_TOKEN isn't set: every event will be refused")
-    log.info("serving on http://%s:%d from %s", settings.host, service.port, service.store)
+    shown = settings.store.rpartition("@")[2]  # without the password
+    log.info("serving on http://%s:%d from %s", settings.host, service.port, shown)
     try:
         await stop.wait()
         log.info("stopping")
