@@ -130,7 +130,7 @@ def test_routes(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
-    """pains: which rule took my request?"""
+    """Pain 24: which rule took my request?"""
     command = ["explain", "GET", "/votar/7?x=%20", "-H", "X-Bad: 1", "-H", "Connection: close"]
     assert main([*command, "-H", "X-User: 4", "--json"]) == 0
     answer = as_json(capsys)

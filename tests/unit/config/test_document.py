@@ -27,7 +27,7 @@ def test_too_large() -> None:
 
 
 def test_both_lines_of_a_duplicate_key_are_named() -> None:
-    """pains: duplicate keys vanish; YAML 1.1 would keep the last."""
+    """Pain 32: duplicate keys vanish; YAML 1.1 would keep the last."""
     node, problems = read_document(b"a: 1\nb: 2\n'a': 3\n", "f")
     assert [str(p) for p in problems] == ["f:3:1: S006: key 'a' stands twice, first in line 1"]
     assert isinstance(node, Mapping)

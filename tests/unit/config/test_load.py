@@ -75,7 +75,7 @@ def test_table_leads_to_routes(tmp_path: Path) -> None:
 
 
 def test_own_address_of_the_command_line(tmp_path: Path) -> None:
-    """pains: a proxy that forwards to itself for ever."""
+    """Pain 3: a proxy that forwards to itself for ever."""
     path = write(tmp_path, "  /**: legacy\n  /a: a\n")
     assert load(path, {}).warnings == ()
     assert codes(path, listen=[Listen(host="127.0.0.1", port=8100)]) == ["S205"]
@@ -90,7 +90,7 @@ def test_own_address_by_default_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_until_warns_and_serves(tmp_path: Path) -> None:
-    """pains: flags and routes never cleaned up."""
+    """Pain 54: flags and routes never cleaned up."""
     path = write(tmp_path, "  /**: legacy\n  /a: {to: a, until: 2026-05-01}\n")
     assert load(path, {}, today=date(2026, 5, 1)).warnings == ()
     late = load(path, {}, today=date(2026, 5, 2))
@@ -99,7 +99,7 @@ def test_until_warns_and_serves(tmp_path: Path) -> None:
 
 
 def test_ties_name_both_lines(tmp_path: Path) -> None:
-    """pains: equal-priority rules, where the winner is undefined."""
+    """Pain 23: equal-priority rules, where the winner is undefined."""
     path = write(tmp_path, "  /{a}: legacy\n  /{b}: a\n")
     with pytest.raises(ConfigRejected, match=r"routes\.yaml:5:3: S302 .*routes\.yaml:4:3"):
         load(path, {})
@@ -334,7 +334,7 @@ def test_an_include_is_read_once_and_hidden_files_never(many: Path) -> None:
     [(10, 10, False), (10, 5, False), (10, 4, True), (4, 1, False), (9, 4, True), (5, 6, False)],
 )
 def test_losing_most_routes_asks(tmp_path: Path, before: int, after: int, asks: bool) -> None:
-    """pains: the watcher reads a file that has lost its routes, and the site with it."""
+    """Pain 31: the watcher reads a file that has lost its routes, and the site with it."""
 
     def routes(count: int) -> Snapshot:
         return load(write(tmp_path, "".join(f"  /{i}: legacy\n" for i in range(count))), {})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pains: a watcher misses symlink swaps, reads half-written files, loses all routes."""
+"""Pain 31: a watcher misses symlink swaps, reads half-written files, loses all routes."""
 
 from __future__ import annotations
 
