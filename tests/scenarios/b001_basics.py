@@ -240,3 +240,19 @@ def test_pain_43_a_hundred_requests_at_once_on_kept_connections(scene):
     for client in clients:
         client.get("/again").expect(200)
     assert len(origin.connections) <= 100
+
+
+@pytest.mark.parametrize("size", [97, 333, 1460, 9000])
+def test_a_long_pipeline_in_segments_of_any_size(size, edge):
+    """Segments that arrive between two requests of the pipeline must not be read as one head."""
+    sent = b"".join(build("GET", f"/pipe/{number}") for number in range(1500))
+    with edge.client(timeout=20) as client:
+        sender = threading.Thread(
+            target=lambda: [client.send(sent[at : at + size]) for at in range(0, len(sent), size)]
+        )
+        sender.start()
+        try:
+            statuses = [client.read().status for _ in range(1500)]
+        finally:
+            sender.join()
+    assert set(statuses) == {200}
