@@ -210,6 +210,13 @@ class _Site:
         except sockets.BindFailed:
             self._release()
             raise
+        if self.admin is not None and not self.admin.loopback:
+            announce(
+                "admin.exposed",
+                level=logging.WARNING,
+                address=self.admin.url,
+                hint="anybody who reaches it reads your routes; loopback is safer",
+            )
         for spare in (listener for group in found.values() for listener in group):
             spare.close()
 
@@ -233,7 +240,7 @@ class _Site:
             parts.append(f"admin {self.admin.url}")
         parts += [
             f"{self.workers} worker{'s' * (self.workers != 1)}",
-            f"{len(self.snapshot.routes)} routes",
+            f"{len(self.snapshot.routes)} route{'s' * (len(self.snapshot.routes) != 1)}",
             f"generation {self.snapshot.generation}",
         ]
         os.write(2, (" · ".join(parts) + "\n").encode())
@@ -424,7 +431,8 @@ def reload(config: str, *, yes: bool = False, admin: str = "") -> int:
     except (OSError, ValueError, http.client.HTTPException) as problem:
         raise _Refused(f"{where}: {problem}") from None
     if answer.get("ok"):
-        print(f"strangler: generation {answer['generation']}, {answer['routes']} routes")
+        count = answer["routes"]
+        print(f"strangler: generation {answer['generation']}, {count} route{'s' * (count != 1)}")
         return 0
     for line in answer.get("text") or [answer.get("error")]:
         print(line, file=sys.stderr)

@@ -22,6 +22,8 @@ from strangler.control import page
 
 _log = logging.getLogger("strangler.errors")
 
+MOST_BYTES = 64 << 10
+"""The longest request body, in bytes."""
 ENDPOINTS = {
     "/": "this site's state, for people",
     "/-/": "this list",
@@ -101,13 +103,18 @@ def is_own_name(host: str) -> bool:
     return bool(name) and name in {socket.gethostname().lower(), *map(str.strip, more)}
 
 
+@web.stream_request_body
 class _Base(web.RequestHandler):
-    """What all answers share: one error shape, no caching, names checked."""
+    """What all answers share: one error shape, no caching, names and sizes checked."""
 
     view: View
 
     def initialize(self, view: View) -> None:
         self.view = view
+        self.body = b""
+
+    def data_received(self, chunk: bytes) -> None:
+        self.body += chunk
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -124,8 +131,17 @@ class _Base(web.RequestHandler):
         host = self.request.headers.get("Host")
         if host is not None and not is_own_name(host):
             raise web.HTTPError(421, reason=f"{host[:100]!r} is not a name of this listener")
+        self._refuse_large_bodies()
         if self.request.method not in ("GET", "HEAD", "OPTIONS"):
             self._refuse_other_sites(host or "")
+
+    def _refuse_large_bodies(self) -> None:
+        headers = self.request.headers
+        if "Transfer-Encoding" in headers:
+            raise web.HTTPError(411)
+        length = headers.get("Content-Length", "0")
+        if not (length.isascii() and length.isdigit()) or int(length) > MOST_BYTES:
+            raise web.HTTPError(413, reason=f"expected a body of at most {MOST_BYTES} bytes")
 
     def _refuse_other_sites(self, host: str) -> None:
         headers = self.request.headers
@@ -209,7 +225,7 @@ class _Workers(_Base):
 class _Reload(_Base):
     async def post(self) -> None:
         try:
-            asked = json.loads(self.request.body or b"{}")
+            asked = json.loads(self.body or b"{}")
             yes = asked.get("yes", False)
             if not isinstance(yes, bool) or asked.keys() - {"yes"}:
                 raise ValueError

@@ -87,6 +87,8 @@ def _check(one: Mapping[str, Any]) -> str:
 def _route(one: Mapping[str, Any]) -> str:
     kind = "legacy" if one["stage"] == "legacy" else "live"
     target = escape(str(one["target"] or one["action"]))
+    if one["action"] == "redirect":
+        target = f"→ {target}"
     if one["stage"] not in ("legacy", "live") and one["action"] == "proxy":
         target += f" · {escape(one['stage'])}"
     owner = f"<small>{escape(one['owner'])}</small> " if one["owner"] else ""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 import stat
@@ -94,6 +95,15 @@ class Listener:
         if self.groups and self.groups[0]:
             listen = replace(listen, port=self.groups[0][0].getsockname()[1])
         return f"{scheme}://{listen}" if listen.host else f"{scheme}://*:{listen.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        return all(
+            sock.family == socket.AF_UNIX
+            or ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
+            for sock in self.sockets
+        )
 
     def for_slot(self, slot: int, slots: int) -> list[socket.socket]:
         """Return the sockets that worker ``slot`` (from 0) of ``slots`` serves."""

@@ -9,6 +9,7 @@ thread that only writes, so that neither a slow disk nor a full pipe holds up a 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as _quoted
@@ -21,6 +22,8 @@ Form = Literal["text", "json", "off"]
 Record = tuple[float, str, str, bytes, bytes, bytes, int, int, int, float, float,
                str, str, str, str, int, str, str]
 # fmt: on
+
+access = logging.getLogger("strangler.access")
 
 _FEWEST_SECONDS, _MOST_SECONDS = 0.005, 0.2
 _WANTED = 100
@@ -135,6 +138,9 @@ class AccessLog:
                 lines.append(line(record))
             except Exception as error:  # a malformed record must not cost its neighbours
                 lines.append(f"- access.malformed error={error!r}\n")
+        for handler in access.handlers:
+            for text in lines:
+                handler.handle(access.makeRecord(access.name, 20, "", 0, text[:-1], (), None))
         self._writer.write("".join(lines).encode("ascii", "backslashreplace"), len(lines))
 
     def reopen(self) -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tell what happened to the edge itself: ``noun.verb key=value`` lines on standard error.
 
-Three loggers: ``strangler.access`` (only where somebody attaches to it), ``strangler.events`` (what
-the edge did), ``strangler.errors`` (what it could not do, with tracebacks).
+Three loggers: ``strangler.events`` (what the edge did), ``strangler.errors`` (what it could not do,
+with tracebacks), and ``strangler.access``, which gets the access log's lines where a handler of
+yours is attached to it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import json
 import logging
 import os
+import select
 from typing import Literal
 
 from strangler.observe.access import stamp
@@ -69,11 +71,18 @@ class _Line(logging.Formatter):
 
 
 class _Direct(logging.Handler):
-    """Write at once. For the supervisor, which has no threads because it forks."""
+    """Write at once. For the supervisor, which has no threads because it forks.
+
+    A line that a full pipe would hold up is lost: whoever does not read our log must not keep us
+    from replacing a worker.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(OSError):  # nobody reads standard error: nowhere to say so
-            os.write(2, (self.format(record) + "\n").encode("utf-8", "backslashreplace"))
+        line = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
+        with contextlib.suppress(OSError, ValueError):
+            if select.select([], [2], [], 0)[1]:
+                # A pipe that is writable has room for PIPE_BUF bytes.
+                os.write(2, line if len(line) <= select.PIPE_BUF else line[: select.PIPE_BUF])
 
 
 class _Queued(logging.Handler):

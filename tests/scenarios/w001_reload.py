@@ -209,6 +209,7 @@ def test_a_loss_of_most_routes_waits_for_a_yes(edge, text, legacy):
     with admin(edge) as client:
         refused = client.request("POST", "/-/reload", headers, "{}")
         assert refused.status == 422 and "S311" in refused.text
+    with admin(edge) as client:
         assert client.request("POST", "/-/reload", headers, '{"yes": true}').status == 200
     assert len(admin_json(edge, "/-/routes")[1]["routes"]) == 2
     assert admin_json(edge, "/-/config")[1]["rejected"] is None

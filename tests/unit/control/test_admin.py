@@ -235,6 +235,20 @@ async def test_a_malformed_reload_is_refused(http_client, base_url, view, body):
 
 
 @pytest.mark.gen_test
+async def test_a_large_body_is_refused_before_it_is_read(http_client, base_url, view):
+    response = await fetch(
+        http_client,
+        base_url,
+        "/-/reload",
+        method="POST",
+        body=b" " * (admin.MOST_BYTES + 1),
+        headers={"Content-Type": "application/json"},
+    )
+    assert response.code == 413
+    assert view.asked == []
+
+
+@pytest.mark.gen_test
 async def test_reload_is_asked_and_its_outcome_told(http_client, base_url, view):
     options = {"method": "POST", "headers": {"Content-Type": "application/json"}}
     response = await fetch(http_client, base_url, "/-/reload", body="", **options)

@@ -66,6 +66,7 @@ def test_one_socket_a_slot_on_the_same_port():
         ports = {sock.getsockname()[1] for sock in listener.sockets}
         assert len(listener.sockets) == 3
         assert len(ports) == 1
+        assert listener.loopback
         assert listener.url == f"http://127.0.0.1:{ports.pop()}"
         # Fewer workers than sockets: every socket still has somebody who accepts from it.
         shared_out = [s for slot in range(2) for s in listener.for_slot(slot, 2)]
@@ -115,6 +116,7 @@ def test_every_address_means_both_families():
     try:
         families = [sock.family for sock in listener.sockets]
         assert families[0] == socket.AF_INET
+        assert not listener.loopback
         assert len({sock.getsockname()[1] for sock in listener.sockets}) == 1
         if socket.AF_INET6 in families:
             port = listener.sockets[0].getsockname()[1]

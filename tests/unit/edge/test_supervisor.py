@@ -47,14 +47,14 @@ def child(name):
         signal.set_wakeup_fd(w)
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGUSR1, lambda *_: say(name, "usr1"))
-        link.send({"kind": "ready", "name": name})
         say(name, "up", os.getpid())
+        link.send({"kind": "ready", "name": name})
         while True:
             ready, _, _ = select.select([r, link.sock], [], [])
             if link.sock in ready:
                 for message in link.receive():
                     say(name, "told", message["kind"])
-                    if message["kind"] == "reload":
+                    if message["kind"] == "reload" and name == "control":
                         link.send({"kind": "reloaded"})
                         link.send({"kind": "hello", "from": name})
                 if link.closed:

@@ -12,7 +12,7 @@ import timeit
 
 import pytest
 
-from strangler.observe.access import AccessLog, AccessRecord, as_json, as_text, stamp
+from strangler.observe.access import AccessLog, AccessRecord, access, as_json, as_text, stamp
 from strangler.observe.writer import Writer
 
 RECORD = AccessRecord(
@@ -137,6 +137,21 @@ def test_lines_arrive_while_running_and_at_the_end(tmp_path):
         assert len(read(path)) == 1001
 
     asyncio.run(run())
+
+
+def test_a_handler_of_yours_gets_the_lines_too(caplog):
+    async def run() -> None:
+        log = AccessLog("text", Writer("/dev/null"))
+        log.append(RECORD)
+        log.flush()
+        log.close()
+
+    access.addHandler(caplog.handler)
+    try:
+        asyncio.run(run())
+    finally:
+        access.removeHandler(caplog.handler)
+    assert caplog.messages == [as_text(RECORD)[:-1]]
 
 
 def test_rotation_opens_the_path_anew_and_loses_nothing(tmp_path):

@@ -80,5 +80,15 @@ def test_json():
     assert "ZeroDivisionError" in told[3]["traceback"]
 
 
+def test_the_supervisor_is_never_held_up_by_a_log_that_nobody_reads():
+    program = PROGRAM.replace(
+        "events.put_down()", "[events.announce('x.y', z='w' * 1000) for _ in range(1000)]"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "text", "direct"], stderr=subprocess.PIPE
+    ) as process:
+        assert process.wait(20) == 0  # and only then is its output read
+
+
 def test_nothing_is_left_attached_here():
     assert not any("strangler" in type(one).__module__ for one in logging.getLogger().handlers)
