@@ -14,8 +14,11 @@ more than it must.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
+import socket
+import struct
 from typing import Any, Final, Protocol, cast
 
 from tornado.httputil import HTTPServerConnectionDelegate
@@ -28,10 +31,12 @@ from strangler.wire.head import RequestHead
 
 _log = logging.getLogger("strangler.errors")
 
-_BARE_LF: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)(?!\Z)")
+#: A bare LF or CR, or a folded line: no later byte makes a good head of them.
+_HOPELESS: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)(?!\Z)|\n[ \t]")
 _START_OF_LINE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}(?: |\Z)")
 #: Pipelined bytes held while a request runs, before reading pauses.
 _HELD_LIMIT: Final = 64 << 10
+_RESET: Final = struct.pack("ii", 1, 0)
 #: Seconds that a reader has to take the rest after we stopped listening to it.
 _LINGER: Final = 2.0
 #: Seconds of silence after which a reader that closed its sending side counts as gone.
@@ -88,6 +93,8 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_buffer",
+        "_choked",
+        "_eof",
         "_held",
         "_lingering",
         "_tunnel",
@@ -114,6 +121,8 @@ class Connection(asyncio.Protocol):
         self.written = 0
         self._body: Length | Chunked | None = None
         self._buffer: bytes | bytearray = b""
+        self._choked = False
+        self._eof = False
         self._held = False
         self._lingering = False
         self._tunnel = False
@@ -140,6 +149,7 @@ class Connection(asyncio.Protocol):
             self._receive_body(data)
         elif self.busy:
             if self._tunnel:
+                self.keep_tunnel()
                 if self.receiver is not None:
                     self.receiver.raw_received(data)
             elif not self._lingering:
@@ -153,7 +163,7 @@ class Connection(asyncio.Protocol):
             self._find_head(buffer, buffer.find(b"\r\n\r\n", seen), seen)
         else:
             end = data.find(b"\r\n\r\n")
-            if end == len(data) - 4 and end <= 1020:
+            if 0 < end == len(data) - 4 and end <= self.server.plain_head and data[0] != 0x0D:
                 self._begin(data)
             else:
                 self._find_head(data, end)
@@ -166,7 +176,7 @@ class Connection(asyncio.Protocol):
             return False
         # A client may close its sending side and still read (RFC 9112 §9.6); one that went away
         # altogether looks the same until something is written to it.
-        self.keep_alive = False
+        self._eof = True
         self.server.loop.call_later(_HALF_CLOSED, self._still_there, self.receiver, self.written)
         return True
 
@@ -184,14 +194,18 @@ class Connection(asyncio.Protocol):
         server.connection_closed()
 
     def pause_writing(self) -> None:
+        self._choked = True
         self.server.waits_write.start(self)
         if self.receiver is not None:
             self.receiver.pause_writing()
 
     def resume_writing(self) -> None:
+        self._choked = False
         self.server.waits_write.end(self)
         if self.receiver is not None:
             self.receiver.resume_writing()
+        elif self.busy and not self._lingering:
+            self.server.loop.call_soon(self._next)
 
     # What the application asks.
 
@@ -232,11 +246,15 @@ class Connection(asyncio.Protocol):
                 self.linger()
             else:
                 self.close()
+        elif self._buffer or self._choked:
+            # The next request waits until this call has ended, and until its reader reads.
+            if not self._choked:
+                self.server.loop.call_soon(self._next)
+        elif self._eof:
+            self.close()
         else:
             self.busy = False
             self.server.waits_idle.start(self)
-            if self._buffer:
-                self.server.loop.call_soon(self._next)
 
     def start_tunnel(self) -> bytes:
         """Stop being HTTP: from now on bytes go to the receiver as they come.
@@ -247,7 +265,12 @@ class Connection(asyncio.Protocol):
         ahead = bytes(self._buffer)
         self._buffer = b""
         self._release()
+        self.keep_tunnel()
         return ahead
+
+    def keep_tunnel(self) -> None:
+        """Learn that the tunnel is in use, in whichever direction."""
+        self.server.waits_tunnel.start(self)
 
     def end_writing(self) -> None:
         """Send what is written and no more, but go on reading (a tunnel's one way has ended)."""
@@ -285,6 +308,11 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Reset the connection: what was sent must not look complete."""
         self._lingering = True
+        if self.transport.is_closing():
+            return
+        sock = self.transport.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
     def reject(self, error: RequestRejected, start: bytes) -> None:
@@ -325,12 +353,12 @@ class Connection(asyncio.Protocol):
             self.server.waits_head.end(self)
         raw = bytes(data[: end + 4])
         rest = bytes(data[end + 4 :])
-        if len(raw) > limits.head:
+        if raw.find(b"\r\n") > limits.line:
+            error = RequestRejected(414, f"request line: expected at most {limits.line} bytes")
+        elif len(raw) > limits.head:
             error = RequestRejected(431, f"head: expected at most {limits.head} bytes")
         elif raw.count(b"\r\n") - 2 > limits.fields:
             error = RequestRejected(431, f"head: expected at most {limits.fields} fields")
-        elif raw.find(b"\r\n") > limits.line:
-            error = RequestRejected(414, f"request line: expected at most {limits.line} bytes")
         else:
             self._begin(raw, rest)
             return
@@ -344,7 +372,7 @@ class Connection(asyncio.Protocol):
             return RequestRejected(414, f"request line: expected at most {limits.line} bytes")
         if len(data) > limits.head:
             return RequestRejected(431, f"head: expected at most {limits.head} bytes")
-        if _START_OF_LINE.match(data) is None or _BARE_LF.search(data, seen) is not None:
+        if _START_OF_LINE.match(data) is None or _HOPELESS.search(data, seen) is not None:
             return RequestRejected(400, "head: malformed")
         return None
 
@@ -372,7 +400,10 @@ class Connection(asyncio.Protocol):
             receiver = server.app.request(self, head)
         except Exception:  # a bug: this reader gets a 500, the others don't notice
             _log.exception("request.failed")
-            self.reject(RequestRejected(500, "internal error"), raw[:200])
+            if self._lingering or not self.busy:
+                self.abort()
+            else:
+                self.reject(RequestRejected(500, "internal error"), raw[:200])
             return
         if receiver is None:
             return
@@ -425,12 +456,19 @@ class Connection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Begin the request that was sent behind the one just answered."""
-        if self.busy or not self._buffer or self._lingering:
+        if self._choked or self._lingering or self.receiver is not None or not self.busy:
             return
         data = bytes(self._buffer)
         self._buffer = b""
-        self._release()
-        self._find_head(data, data.find(b"\r\n\r\n"))
+        self.busy = False
+        if data:
+            self._find_head(data, data.find(b"\r\n\r\n"))
+        if len(self._buffer) < _HELD_LIMIT:
+            self._release()
+        if not self.busy and self._eof:
+            self.close()
+        elif not data:
+            self.server.waits_idle.start(self)
 
     # Time.
 
@@ -450,6 +488,10 @@ class Connection(asyncio.Protocol):
         """Give up on a reader that takes nothing."""
         self.server.slow_readers += 1
         self.abort()
+
+    def tunnel_expired(self) -> None:
+        """Close a tunnel in which nothing moved."""
+        self.close()
 
     def linger_expired(self) -> None:
         """Give up reading what nobody wants."""
@@ -507,7 +549,13 @@ class Server:
             limits.write_timeout, Connection.write_expired
         )
         self.waits_linger: Waits[Connection] = ticker.waits(_LINGER, Connection.linger_expired)
+        self.waits_tunnel: Waits[Connection] = ticker.waits(
+            limits.tunnel_idle, Connection.tunnel_expired
+        )
+        #: Heads up to this length can't break a limit of line, fields or head.
+        self.plain_head = min(1020, limits.line, limits.head - 4, limits.fields * 4 - 4)
         self.all_waits |= {
+            self.waits_tunnel,
             self.waits_idle,
             self.waits_head,
             self.waits_body,

@@ -30,6 +30,7 @@ from strangler.wire.head import RequestHead, members
 _events = logging.getLogger("strangler.events")
 
 _NO_DECISION: Final = Decision("legacy", "legacy")
+_NOT_SERVED: Final = frozenset((b"TRACE", b"CONNECT"))
 #: Share of a limit of the head at which its nearness is told (a migration must not meet it).
 _NEAR: Final = 0.7
 
@@ -121,7 +122,7 @@ class Edge:
         try:
             match = view.table.match(head)
         except AmbiguousPath as error:
-            exchange.refuse(RequestRejected(400, f"path: {error}"))
+            exchange.refuse(error)
             return None
         if match is None:
             exchange.refuse(RequestRejected(404, "no route"))
@@ -133,7 +134,11 @@ class Edge:
         decision = plan.decision
         if decision is None:
             decision = self._decide(plan, head, exchange)
-        return exchange.begin(plan, decision, match)
+        try:
+            return exchange.begin(plan, decision, match)
+        except AmbiguousPath as error:
+            exchange.refuse(error)
+            return None
 
     def reject(self, connection: Connection, error: RequestRejected, start: bytes) -> bytes:
         """Return the answer to a request that never had a meaning, and log it."""
@@ -156,6 +161,7 @@ class Edge:
             method=b"GET",
             content_type=content_type,
             keep_alive=False,
+            fields=((b"Cache-Control", b"no-store"),),
         )
 
     def _refusal(self, head: RequestHead, view: View) -> tuple[RequestRejected, str] | None:
@@ -168,8 +174,12 @@ class Edge:
             return RequestRejected(508, detail), "proxy_loop_detected"
         if len(fields.raw) > _NEAR * view.limits.head:
             self._tell_near(head, view)
-        if head.method == b"TRACE":
-            return RequestRejected(405, "TRACE: not served here"), ""
+        if head.method in _NOT_SERVED:
+            return RequestRejected(405, f"{head.method.decode()}: not served here"), ""
+        if (
+            fields.chunked or fields.length
+        ) and b"\ncontent-type: application/grpc" in fields.lower:
+            return RequestRejected(501, "gRPC: needs HTTP/2, this edge speaks HTTP/1.1"), ""
         if fields.max_forwards and head.method == b"OPTIONS":
             if not fields.max_forwards.isdigit():
                 return RequestRejected(400, "Max-Forwards: expected a number"), ""
@@ -192,15 +202,14 @@ class Edge:
         name = connection.transport.get_extra_info("sockname")
         return b"%d" % name[1] if isinstance(name, tuple) else b""
 
-    @property
-    def via(self) -> bytes:
-        """Return our entry in Via."""
-        return self._via
+    def via(self, version: int) -> bytes:
+        """Return our entry in Via for a request received as HTTP/1.0 (10) or 1.1 (11)."""
+        return self._via[version]
 
     def _named(self, snapshot: Snapshot) -> None:
         self.name = f"{snapshot.site.name}-{self._instance}"
         self._pseudonym = self.name.encode()
-        self._via = b"1.1 " + self._pseudonym
+        self._via = {10: b"1.0 " + self._pseudonym, 11: b"1.1 " + self._pseudonym}
 
     def _upstreams(
         self, snapshot: Snapshot, before: dict[str, Upstream] | Any

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from strangler.clock import Waits
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange import answer
@@ -20,7 +21,13 @@ from strangler.exchange.plan import Plan
 from strangler.rollout import Decision
 from strangler.routing import Match
 from strangler.upstream import Upstream
-from strangler.wire.forward import forwarded_node, request_block, response_block, without
+from strangler.wire.forward import (
+    forwarded_node,
+    interim_block,
+    request_block,
+    response_block,
+    without,
+)
 from strangler.wire.framing import Body, Length, chunk, last_chunk
 from strangler.wire.head import RequestHead, ResponseHead, members
 from strangler.wire.repair import REPAIRED
@@ -43,6 +50,8 @@ _WORDS: Final = {
     "http_response_timeout": "timeout",
 }
 
+#: Protocols that would end our reading of HTTP, or that are not ours to offer (RFC 9110 §7.8).
+_NOT_TUNNELLED: Final = (b"h2", b"http/", b"tls/")
 _ALLOW: Final = ((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
 
 
@@ -75,6 +84,7 @@ class Exchange:
         "_trusted",
         "_tunnel",
         "_upstream",
+        "_waits_total",
         "client",
         "id",
         "reader_cookie",
@@ -105,6 +115,7 @@ class Exchange:
         self._rescue_word = ""
         self._held: tuple[ResponseHead, Body, bytes] | None = None
         self._endpoint = ""
+        self._waits_total: Waits[Exchange] | None = None
         self._attempts = 0
         self._first_byte = 0.0
         self._time = time.time()
@@ -161,23 +172,25 @@ class Exchange:
         self._plan = plan
         self._decision = decision
         self._match = match
+        target = plan.service if decision.target == "service" else plan.legacy
+        assert target is not None
+        self._upstream = target
         length = self._head.fields.length
         if length is not None and plan.most_body is not None and length > plan.most_body:
             self._too_large()
             return None
-        target = plan.service if decision.target == "service" else plan.legacy
-        assert target is not None
-        self._upstream = target
+        request = self._request(target)
         self._edge.exchanges.add(self)
-        self._start_fetch(target)
+        if plan.total is not None:
+            self._waits_total = self._edge.ticker.waits(plan.total, Exchange.total_expired)
+            self._waits_total.start(self)
+        self._start_fetch(target, request)
         return None if self._over else self
 
-    def _start_fetch(self, upstream: Upstream, replay: bytes = b"") -> None:
+    def _start_fetch(self, upstream: Upstream, request: Request, replay: bytes = b"") -> None:
         plan = self._plan
-        limits = plan.service_limits if upstream is plan.service else None
-        fetch = Fetch(
-            self, upstream, self._request(upstream), limits=limits, replay_cap=plan.replay
-        )
+        limits = plan.limits if upstream is plan.target else None
+        fetch = Fetch(self, upstream, request, limits=limits, replay_cap=plan.replay)
         self._fetch = fetch
         if replay:
             fetch.send_body(replay)
@@ -194,7 +207,7 @@ class Exchange:
         head = self._head
         fields = head.fields
         plan = self._plan
-        mode = plan.route.host_mode if upstream is plan.service else "keep"
+        mode = plan.route.host_mode if upstream is plan.target else "keep"
         host_kept = mode == "keep" and head.authority == (fields.authority or b"")
         block = request_block(fields, trusted=self._trusted, keep_host=host_kept)
         edits = plan.request_edits
@@ -202,6 +215,8 @@ class Exchange:
             block = without(block + b"\r\n", (block + b"\r\n").lower(), edits.names)[:-2]
             block += edits.lines
         host_line: bytes | None = b""
+        if fields.authority is None and mode == "keep" and host_kept:
+            host_line = None  # HTTP/1.0 without Host: the upstream's own
         if not host_kept:
             if mode == "upstream":
                 host_line = None
@@ -210,7 +225,7 @@ class Exchange:
         block += self._forwarded()
         target = head.rest
         rewrite = plan.route.rewrite
-        if rewrite is not None and upstream is plan.service:
+        if rewrite is not None and upstream is plan.target:
             target = rewrite.apply(head.path, self._match.params)
             if head.query or head.rest.endswith(b"?"):
                 target += b"?" + head.query
@@ -225,7 +240,9 @@ class Exchange:
         if fields.expect and length is not None and head.version == 11:
             block += b"\r\nExpect: 100-continue"
         if fields.upgrade and length is None and b"upgrade" in fields.connection:
-            wanted = [p for p in members(fields.upgrade) if not p.startswith((b"h2", b"http/"))]
+            wanted = [
+                p for p in members(fields.upgrade) if not p.startswith((b"h2", b"http/", b"tls/"))
+            ]
             if wanted and head.version == 11:
                 upgrade = True
                 block += b"\r\nConnection: Upgrade\r\nUpgrade: " + b", ".join(wanted)
@@ -259,14 +276,20 @@ class Exchange:
             port = fields.get(b"x-forwarded-port") or port
             chain = fields.combined(b"forwarded")
             previous = chain + b", " if chain else b""
-        via = fields.via + b", " + edge.via if fields.via else edge.via
+        via = edge.via(head.version)
+        if fields.via:
+            via = fields.via + b", " + via
+        node = forwarded_node(connection.peer)
+        if authority:
+            node += b';host="%b"' % authority
+        if forwarded_host:
+            forwarded_host = b"\r\nX-Forwarded-Host: " + forwarded_host
         return (
-            b"\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b"
-            b"\r\nX-Forwarded-Port: %b\r\nForwarded: %bfor=%b;host=\"%b\";proto=%b"
-            b"\r\nVia: %b\r\nX-Request-Id: %b"
+            b"\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b%b\r\nX-Forwarded-Port: %b"
+            b"\r\nForwarded: %bfor=%b;proto=%b\r\nVia: %b\r\nX-Request-Id: %b"
             % (
-                forwarded_for, self.scheme, forwarded_host, port, previous,
-                forwarded_node(connection.peer), authority, self.scheme, via, self.id.encode(),
+                forwarded_for, self.scheme, forwarded_host, port, previous, node, self.scheme,
+                via, self.id.encode(),
             )
         )  # fmt: skip
 
@@ -304,6 +327,17 @@ class Exchange:
         self._drop_fetch()
         self._log_end("" if self._tunnel else "client_aborted")
 
+    def total_expired(self) -> None:
+        """End an exchange that took longer than its route allows, whatever it is doing."""
+        if self._over or self._tunnel:
+            return
+        self._drop_fetch()
+        if self._status:
+            self._end_badly("http_response_timeout")
+        else:
+            self._rescue_word = self._rescue_word or "none"
+            self.fetch_failed(AttemptFailed("http_response_timeout", "the exchange took too long"))
+
     def pause_writing(self) -> None:
         if self._fetch is not None:
             self._fetch.pause_reading()
@@ -319,7 +353,7 @@ class Exchange:
             if head.status == 100 and not self._head.fields.expect:
                 return
             self._connection.write(
-                b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, response_block(head))
+                b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, interim_block(head))
             )
 
     def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
@@ -334,7 +368,7 @@ class Exchange:
         self._first_byte = time.monotonic() - self._began
         status = self._status = head.status
         connection = self._connection
-        block = response_block(head)
+        block = response_block(head) if status != 204 else interim_block(head)
         notable = head.notable
         if not REPAIRED.isdisjoint(notable):
             block, count = upstream.repair.apply(block, self.scheme, self._head.authority)
@@ -438,6 +472,7 @@ class Exchange:
 
     def tunnel_received(self, data: bytes) -> None:
         self._sent += len(data)
+        self._connection.keep_tunnel()
         self._connection.write(data)
 
     def tunnel_ended(self) -> None:
@@ -484,7 +519,7 @@ class Exchange:
         replay = fetch.replay
         self._drop_fetch()
         self._upstream = plan.legacy
-        self._start_fetch(plan.legacy, replay)
+        self._start_fetch(plan.legacy, self._request(plan.legacy), replay)
         return True
 
     # Ends.
@@ -563,13 +598,16 @@ class Exchange:
 
     def _log_end(self, error: str) -> None:
         decision = self._decision
-        reason = f"fallback:{self._rescue_word}" if self._rescue_word else decision.reason
+        rescued = self._rescue_word not in ("", "none")
+        reason = f"fallback:{self._rescue_word}" if rescued else decision.reason
         self._log(self._plan.key, self._upstream.name, reason, error)
 
     def _log(self, route: str, target: str, reason: str, error: str) -> None:
         head = self._head
         edge = self._edge
         edge.exchanges.discard(self)
+        if self._waits_total is not None:
+            self._waits_total.end(self)
         edge.log(
             (self._time, self.client, self.id, head.method, head.host, head.target, self._status,
              self._sent, self._received, time.monotonic() - self._began, self._first_byte, route,

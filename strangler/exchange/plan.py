@@ -28,7 +28,7 @@ class Edits:
     __slots__ = ("lines", "names")
 
     def __init__(self, edits: FieldEdits) -> None:
-        names = {name for name, _ in edits.set} | set(edits.remove)
+        names = {name.lower() for name in (*dict(edits.set), *edits.remove)}
         self.names = named(list(names))
         self.lines = b"".join(b"\r\n%b: %b" % pair for pair in edits.set)
 
@@ -37,15 +37,19 @@ class Edits:
 class Plan:
     """A route at run time.
 
-    decision: what the stage alone decides; None for a canary, which needs a bucket · repairs: for
-    responses of either target · rescue: legacy answers when the service failed.
+    target: the service, or legacy where there is none; what the route says of limits, Host and
+    path goes for it alone · decision: what the stage alone decides; None for a canary, which
+    needs a bucket · limits: None: the upstream's own · total: seconds for the whole exchange ·
+    rescue: legacy answers when the service failed.
     """
 
     route: Route
     key: str
+    target: Upstream | None
     service: Upstream | None
     legacy: Upstream | None
-    service_limits: TimeLimits | None
+    limits: TimeLimits | None
+    total: float | None
     decision: Decision | None
     salt: str
     most_body: int | None
@@ -97,17 +101,20 @@ class View:
 def _plan(route: Route, upstreams: Mapping[str, Upstream]) -> Plan:
     service = upstreams[route.upstream] if route.upstream is not None else None
     legacy = upstreams[route.legacy] if route.legacy is not None else None
+    target = service if service is not None else legacy
     canary = route.stage.word == "canary"
     then_legacy = any(rung.kind == "legacy" for rung in route.fallback.then)
     edits = route.headers
     return Plan(
         route=route,
         key=route.key,
+        target=target,
         service=service,
         legacy=legacy,
-        service_limits=service.time_limits(route.timeouts)
-        if service is not None and route.timeouts is not None
+        limits=target.time_limits(route.timeouts)
+        if target is not None and route.timeouts is not None
         else None,
+        total=_total(route, target),
         decision=None if canary else decide(route.stage, None),
         salt=canary_salt(route.canary.salted_by(route.key)),
         most_body=route.body.max,
@@ -120,3 +127,9 @@ def _plan(route: Route, upstreams: Mapping[str, Upstream]) -> Plan:
         response_edits=Edits(edits.response) if edits.response != _NO_EDITS else None,
         page=Path(route.page.path).read_bytes() if route.page is not None else b"",
     )
+
+
+def _total(route: Route, target: Upstream | None) -> float | None:
+    if route.timeouts is not None:
+        return route.timeouts.total
+    return target.definition.timeouts.total if target is not None else None

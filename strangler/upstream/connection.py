@@ -9,6 +9,8 @@ end before it, each ends the connection and is named to the taker.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import re
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -68,6 +70,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_keep",
         "_method",
         "_request_ended",
+        "_spare",
         "_upgrade",
         "_waits_between",
         "_waits_first",
@@ -96,6 +99,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._request_ended = True
         self._interim = 0
         self._keep = False
+        self._spare = -1
 
     # What the fetch asks.
 
@@ -124,6 +128,10 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.write(request)
         if ended:
             waits[0].start(self)
+        else:
+            sock = self.transport.get_extra_info("socket")
+            if sock is not None and self.transport.get_extra_info("sslcontext") is None:
+                self._spare = os.dup(sock.fileno())
 
     def send(self, data: bytes) -> None:
         """Send framed bytes of the request body, or of the tunnel."""
@@ -195,6 +203,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.endpoint.lost(self)
+        if self.taker is not None and self._spare >= 0:
+            self._read_what_came()
         if self.taker is None:
             return
         if self._body is not None:
@@ -321,8 +331,23 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self.transport.close()
 
+    def _read_what_came(self) -> None:
+        """Read the answer of an endpoint that refused a body half-way and closed.
+
+        Our write then fails, and the transport is gone before it has read what is waiting in the
+        socket: the 401 or 413 that explains it all.
+        """
+        with contextlib.suppress(OSError):
+            while self.taker is not None and (data := os.read(self._spare, 65536)):
+                self.data_received(data)
+            if self.taker is not None:
+                self.eof_received()
+
     def _over(self) -> None:
         self.taker = None
+        if self._spare >= 0:
+            os.close(self._spare)
+            self._spare = -1
         if self._body is None:
             self._waits_first.end(self)
         else:

@@ -35,6 +35,7 @@ _PER_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"te", b"transfer-encoding", b"upgrade", b"proxy-connection",
      b"proxy-authenticate", b"proxy-authentication-info")
 )  # fmt: skip
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[^\r]*")
 _PLAIN_OPTIONS: Final = frozenset((b"keep-alive", b"close"))
 #: What Connection may name without our taking it away: it ends the message or finds the site.
 _PROTECTED: Final = frozenset((b"host", b"close", b"keep-alive", b"upgrade", b"content-length"))
@@ -106,6 +107,14 @@ def response_block(head: ResponseHead) -> bytes:
         if also:
             raw = without(raw, lower, named(also))
     return raw[:-4]
+
+
+def interim_block(head: ResponseHead) -> bytes:
+    """Return the fields of a 1xx or 204, which say nothing of a body (RFC 9110 §8.6)."""
+    block = response_block(head)
+    if b"content-length" not in head.notable:
+        return block
+    return without(block + b"\r", block.lower() + b"\r", _LENGTH)[:-1]
 
 
 def forwarded_node(address: str) -> bytes:

@@ -16,6 +16,8 @@ from strangler.wire.head import FIELD_BLOCK, ResponseHead
 
 _CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
+#: Largest chunk, in bytes: what is larger is an attempt at an overflow.
+SIZE_LIMIT: Final = 1 << 48
 #: Longest chunk line and trailer section that are read, in bytes.
 LINE_LIMIT: Final = 4096
 TRAILER_LIMIT: Final = 16384
@@ -114,6 +116,8 @@ class Chunked:
                     break
                 at = line.end()
                 self._left = int(line[1], 16)
+                if self._left > SIZE_LIMIT:
+                    raise MalformedBody("chunk: larger than any body")
                 self._state = self._DATA if self._left else self._TRAILERS
             elif self._state == self._DATA:
                 piece = data[at : at + self._left]

@@ -33,7 +33,7 @@ REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([!\"$-~]++) HTTP/1\.([0-
 FIELD_BLOCK: Final = re.compile(_BLOCK)
 #: RFC 9112 §4; a missing reason phrase is tolerated with or without its space.
 RESPONSE_HEAD: Final = re.compile(
-    rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n" + _BLOCK
+    rb"HTTP/1\.([0-9]) ([1-5][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n" + _BLOCK
 )
 #: RFC 3986 §3.2 without userinfo: reg-name, IPv4 or a bracketed IP literal, and a port.
 AUTHORITY: Final = re.compile(
@@ -384,7 +384,10 @@ def _llhttp_agrees(block: bytes, has_body: bool) -> bool:
     """Tell whether llhttp accepts *block* and sees a body exactly where we do."""
     reader = _SecondReader()
     try:
-        httptools.HttpRequestParser(reader).feed_data(b"POST / HTTP/1.1" + block)
+        # llhttp refuses the tabs that RFC 9110 §5.6.3 allows around a value.
+        httptools.HttpRequestParser(reader).feed_data(
+            b"POST / HTTP/1.1" + block.replace(b"\t", b" ")
+        )
     except httptools.HttpParserUpgrade:
         return True  # an upgrade ends llhttp's reading at the head; our own reading stands
     except httptools.HttpParserError:

@@ -188,6 +188,7 @@ def test_build_makes_what_parse_reads() -> None:
         (b"HTTP/1.1 200 \r\n\r\n", 200),
         (b"HTTP/1.1 200\r\n\r\n", 200),
         (b"HTTP/1.0 404 N\xe3o\r\nA: b\r\n\r\n", 404),
+        (b"HTTP/1.1 600 Odd\r\n\r\n", None),
         (b"HTTP/1.1 2000 OK\r\n\r\n", None),
         (b"HTTP/1.1 20 OK\r\n\r\n", None),
         (b"HTTP/1.1 abc OK\r\n\r\n", None),
