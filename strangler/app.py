@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import logging
+import math
 import os
 import secrets
 import signal
@@ -71,6 +72,8 @@ def serve(options: Options) -> int:
     events.set_up("supervisor", options.log, threads=False)
     try:
         return _Site(options).serve()
+    except KeyboardInterrupt:  # before the supervisor minds its signals
+        return _FAILED
     except ConfigRejected as rejected:
         for one in rejected.diagnostics:
             print(one, file=sys.stderr)
@@ -105,7 +108,7 @@ class _Site:
         self.listeners: list[sockets.Listener] = []
         self.activated: list[str] = []
         self.admin: sockets.Listener | None = None
-        self.workers = options.workers or self.snapshot.workers or len(os.sched_getaffinity(0)) or 1
+        self.workers = options.workers or self.snapshot.workers or cores()
         self.channels: list[tuple[Channel, Channel]] = []
         self.upgrade_rejected = ""
 
@@ -374,6 +377,16 @@ class _Site:
         if lost is not None and not yes:
             raise ConfigRejected([lost], snapshot.files)
         return snapshot
+
+
+def cores() -> int:
+    """Return how many cores this process may use: its affinity, and its container's quota."""
+    count = len(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            count = min(count, math.ceil(int(quota) / int(period)))
+    return max(count, 1)
 
 
 def _is_trial() -> bool:

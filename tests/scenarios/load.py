@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from strangler.testing import Closed, Edge, RawClient, Truncated, Upstream, Violation, respond
 from strangler.testing.origin import Connection, Step
@@ -22,13 +21,6 @@ HOLD = 0.01
 def admin(edge: Edge) -> RawClient:
     """Return a connection to the admin listener, which answers to its own names only."""
     return RawClient(edge.admin, server_name="127.0.0.1")
-
-
-def admin_json(edge: Edge, path: str) -> tuple[int, Any]:
-    """GET *path* from the admin listener; return the status and the parsed JSON."""
-    with admin(edge) as client:
-        response = client.get(path)
-        return response.status, json.loads(response.text)
 
 
 def named(name: str) -> Step:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from scenarios.load import Load, admin, admin_json, named, origin
+from scenarios.load import Load, admin, named, origin
 
 from strangler.config.load import gather
 from strangler.testing import Edge, Upstream, configuration, until, wait
@@ -61,7 +61,7 @@ def back_to_the_start(edge: Edge, text) -> Iterator[None]:
 
 
 def generation(edge: Edge) -> int:
-    return admin_json(edge, "/-/config")[1]["generation"]
+    return edge.admin_json("/-/config")[1]["generation"]
 
 
 def write(edge: Edge, routes: str, page: str) -> None:
@@ -76,11 +76,11 @@ def in_force(edge: Edge, wanted: str = "") -> str:
 
     wanted: the hash of the configuration meant.
     """
-    _, told = admin_json(edge, "/-/config")
-    ready, _ = admin_json(edge, "/-/ready")
+    _, told = edge.admin_json("/-/config")
+    ready, _ = edge.admin_json("/-/ready")
     if told["rejected"] is not None or ready != 200 or wanted not in ("", told["hash"]):
         return ""
-    _, routes = admin_json(edge, "/-/routes")
+    _, routes = edge.admin_json("/-/routes")
     return {one["key"]: one for one in routes["routes"]}["/page"]["target"]
 
 
@@ -127,17 +127,17 @@ def test_a_broken_file_changes_nothing_and_is_named_by_line(edge, text):
         assert f"at=routes.yaml:{line}:" in said
         assert "S105" in said and "limits.drain" in said
         load.wait(30)
-        _, told = admin_json(edge, "/-/config")
+        _, told = edge.admin_json("/-/config")
         assert told["generation"] == before
         assert told["rejected"]["errors"][0]["line"] == line
-        status, health = admin_json(edge, "/-/healthcheck")
+        status, health = edge.admin_json("/-/healthcheck")
         [check] = [one for one in health["results"] if one["checker"] == "configuration"]
         assert (status, check["passed"]) == (503, False)
         assert f"routes.yaml:{line}:" in check["output"]
         with admin(edge) as client:
             page = client.get("/").text
         assert "was rejected" in page and f"routes.yaml:{line}:" in page
-        assert admin_json(edge, "/-/ready")[0] == 200
+        assert edge.admin_json("/-/ready")[0] == 200
     load.expect_none_lost()
     write(edge, good, "materia")  # the very text that is in force: the error goes away
     assert generation(edge) == before
@@ -153,7 +153,7 @@ def test_a_half_written_file_is_never_in_force(edge, text):
             file.flush()
             os.fsync(file.fileno())
             load.wait(60)
-            assert len(admin_json(edge, "/-/routes")[1]["routes"]) == len(MANY) + 2
+            assert len(edge.admin_json("/-/routes")[1]["routes"]) == len(MANY) + 2
             file.write(whole[len(half) :])
         until(lambda: in_force(edge) == "materia")
     load.expect_none_lost()
@@ -204,15 +204,15 @@ def test_a_loss_of_most_routes_waits_for_a_yes(edge, text, legacy):
     lines = len(edge.lines)
     edge.write(few)
     assert "S311" in edge.wait_log("config.error", after=lines)
-    assert len(admin_json(edge, "/-/routes")[1]["routes"]) == len(MANY) + 2
+    assert len(edge.admin_json("/-/routes")[1]["routes"]) == len(MANY) + 2
     headers = [("Content-Type", "application/json")]
     with admin(edge) as client:
         refused = client.request("POST", "/-/reload", headers, "{}")
         assert refused.status == 422 and "S311" in refused.text
     with admin(edge) as client:
         assert client.request("POST", "/-/reload", headers, '{"yes": true}').status == 200
-    assert len(admin_json(edge, "/-/routes")[1]["routes"]) == 2
-    assert admin_json(edge, "/-/config")[1]["rejected"] is None
+    assert len(edge.admin_json("/-/routes")[1]["routes"]) == 2
+    assert edge.admin_json("/-/config")[1]["rejected"] is None
 
 
 def test_sighup_reads_anew_and_says_that_nothing_changed(edge):
@@ -225,10 +225,10 @@ def test_sighup_reads_anew_and_says_that_nothing_changed(edge):
 def test_a_worker_that_starts_later_serves_what_is_in_force_now(edge, text):
     write(edge, text("materia"), "materia")
     lines = len(edge.lines)
-    _, told = admin_json(edge, "/-/workers")
+    _, told = edge.admin_json("/-/workers")
     for one in told["workers"]:
         os.kill(one["pid"], signal.SIGKILL)
     edge.wait_log("process.died process=.worker", after=lines)
     for _ in range(10):
         assert edge.get("/page").text == "materia /page"
-    until(lambda: admin_json(edge, "/-/ready")[0] == 200)
+    until(lambda: edge.admin_json("/-/ready")[0] == 200)

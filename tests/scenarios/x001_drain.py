@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from scenarios.load import Load, admin_json, named, origin
+from scenarios.load import Load, named, origin
 
 from strangler.testing import Edge, RawClient, Upstream, configuration, until, wait
 
@@ -33,11 +33,11 @@ def text(legacy: Upstream, drain: str = "5s") -> str:
 
 def workers(edge: Edge) -> dict[int, int]:
     """Return the pid of each worker's slot, as the control process knows them."""
-    return {one["slot"]: one["pid"] for one in admin_json(edge, "/-/workers")[1]["workers"]}
+    return {one["slot"]: one["pid"] for one in edge.admin_json("/-/workers")[1]["workers"]}
 
 
 def ready(edge: Edge) -> None:
-    until(lambda: admin_json(edge, "/-/ready")[0] == 200, timeout=10)
+    until(lambda: edge.admin_json("/-/ready")[0] == 200, timeout=10)
 
 
 def gone(pid: int) -> bool:
@@ -59,7 +59,7 @@ def test_sigterm_finishes_twenty_in_flight_and_takes_no_more(legacy):
         edge.wait_log("stop.draining")
         until(lambda: refused(edge.address), what="new connections are refused")
         assert edge.process.poll() is None
-        assert admin_json(edge, "/-/ready")[0] == 503
+        assert edge.admin_json("/-/ready")[0] == 503
         release.set()
         for number, client in enumerate(clients):
             response = client.read()
@@ -287,7 +287,7 @@ def test_an_upgrade_while_the_file_is_broken_goes_on_with_the_last_good_one(lega
         edge.signal(signal.SIGUSR2)
         edge.wait_log("upgrade.finished", after=lines, timeout=20)
         assert edge.get("/page").text == "legacy /page"
-        assert admin_json(edge, "/-/config")[1]["rejected"]["errors"]
+        assert edge.admin_json("/-/config")[1]["rejected"]["errors"]
         assert "config.last_good" in edge.log
 
 
@@ -378,7 +378,7 @@ def test_last_good_is_served_only_where_it_is_asked_for(legacy, tmp_path):
     with Edge("version: 1\n", environment=state, arguments=["--last-good"]) as edge:
         assert edge.get("/page").text == "legacy /page"
         assert "config.last_good" in edge.log
-        assert admin_json(edge, "/-/config")[1]["rejected"]["errors"]
+        assert edge.admin_json("/-/config")[1]["rejected"]["errors"]
 
 
 def test_every_kind_of_listener(legacy, site_certificate, tmp_path):

@@ -57,6 +57,9 @@ def child(name):
                     if message["kind"] == "reload" and name == "control":
                         link.send({"kind": "reloaded"})
                         link.send({"kind": "hello", "from": name})
+                        if flag("hung"):
+                            pid = int(open(os.path.join(folder, "hung")).read())
+                            link.send({"kind": "hung", "pid": pid, "silent": 30})
                 if link.closed:
                     say(name, "orphaned")
                     return 0
@@ -262,6 +265,20 @@ def test_a_child_that_leaves_by_itself_is_replaced_before_it_has_gone(site):
     site.wait("one drained")
     assert not any("process.died" in line for line in site.lines[lines:])
     (site.folder / "leaves-by-itself").unlink()
+    site.process.terminate()
+    site.end()
+
+
+def test_a_hung_child_is_killed_with_a_traceback_and_replaced(site):
+    site.wait("^serving")
+    pid, lines = site.pid("one"), len(site.lines)
+    (site.folder / "hung").write_text(str(pid))
+    site.process.send_signal(signal.SIGHUP)
+    site.wait(f"process.hung process=one pid={pid}", after=lines)
+    site.wait("Fatal Python error: Aborted", after=lines)
+    site.wait("process.died process=one .*cause=SIGABRT", after=lines)
+    assert site.pid("one", after=lines) != pid
+    (site.folder / "hung").unlink()
     site.process.terminate()
     site.end()
 
