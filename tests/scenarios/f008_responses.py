@@ -177,6 +177,9 @@ LENGTHS = [
             "unequal-shorter": b"Content-Length: 5\r\nContent-Length: 4\r\n",
             "and-zero": b"Content-Length: 5\r\nContent-Length: 0\r\n",
             "and-bad": b"Content-Length: 5\r\nContent-Length: x\r\n",
+            "and-empty": b"Content-Length: 5\r\nContent-Length:\r\n",
+            "empty-and-one": b"Content-Length:\r\nContent-Length: 5\r\n",
+            "empty-with-space-and-one": b"Content-Length: \r\nContent-Length: 5\r\n",
         }.items()
     ),
     clean("lengths-equal", framed(b"Content-Length: 5\r\n" * 2), check=body(b"hello")),
