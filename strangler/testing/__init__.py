@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A public kit for tests that put a real edge between scripted upstreams and a raw client.
 
-Everything is a real socket and a real process; nothing is mocked. Four parts:
+Everything is a real socket and a real process; nothing is mocked. The parts:
 
 - `RawUpstream` records every byte of every connection and answers with raw bytes, cuts, resets,
   trickles and waits; `Upstream` is its friendlier form (`reply(200, "v1")`).
@@ -9,6 +9,7 @@ Everything is a real socket and a real process; nothing is mocked. Four parts:
   fails the test on a traceback in its log. `configuration(...)` writes such a file.
 - `RawClient` sends bytes as they are and reads answers with a strict parser of its own, which
   tells a violation of RFC 9112 from a cut (`Truncated`) and from a plain end (`Closed`).
+- `TornadoUpstream` serves a real Tornado application, to compare direct and proxied.
 - `scenario(...)` holds the three together; `Vector` and `judge` are for tables of hostile input.
 
     with scenario("a connection is kept") as s:
@@ -21,6 +22,7 @@ The kit never imports the edge: it sees what any client and any origin would see
 events; where a test needs an order, use a `threading.Event` with `wait(event)` in the script.
 """
 
+from strangler.testing.application import TornadoUpstream
 from strangler.testing.certificates import Certificate, certificate
 from strangler.testing.client import RawClient
 from strangler.testing.edge import Edge, configuration, tracebacks, until
@@ -74,6 +76,7 @@ __all__ = [
     "Response",
     "Scenario",
     "Step",
+    "TornadoUpstream",
     "Truncated",
     "Upstream",
     "Vector",

@@ -9,17 +9,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import struct
-import threading
 import time
 
 import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application
 from tornado.websocket import WebSocketClosedError, WebSocketHandler, websocket_connect
 
-from strangler.testing import Edge, RawClient, build, configuration, until
+from strangler.testing import Edge, RawClient, TornadoUpstream, build, configuration, until
 
 CLOSES: list[tuple[str, int | None, str | None]] = []
 
@@ -72,37 +69,10 @@ class Deflated(Talk):
 
 @pytest.fixture(scope="module")
 def application():
-    """Return the port of a Tornado application in a thread of its own."""
-    started: list[int] = []
-    ready = threading.Event()
-    loop = asyncio.new_event_loop()
-
-    def run():
-        asyncio.set_event_loop(loop)
-
-        async def start():
-            settings = {"websocket_max_message_size": 32 << 20}
-            app = Application([("/ws", Talk), ("/deflate", Deflated)], **settings)
-            sockets = bind_sockets(0, "127.0.0.1")
-            server = HTTPServer(app)
-            server.add_sockets(sockets)
-            started.append(sockets[0].getsockname()[1])
-            return server
-
-        server = loop.run_until_complete(start())
-        ready.set()
-        loop.run_forever()
-        server.stop()
-        loop.run_until_complete(server.close_all_connections())
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    assert ready.wait(10)
-    yield started[0]
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
+    """Return the port of a real Tornado application."""
+    app = Application([("/ws", Talk), ("/deflate", Deflated)], websocket_max_message_size=32 << 20)
+    with TornadoUpstream(app) as made:
+        yield made.port
 
 
 @pytest.fixture(scope="module")
