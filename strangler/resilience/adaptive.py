@@ -12,7 +12,7 @@ AIMD, as in the same library).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import sqrt
 from typing import Final
 
 #: A window below this share of failures tells by its latency alone.
@@ -56,12 +56,12 @@ class Limit:
         "policy",
     )
 
-    def __init__(self, policy: Adaptive) -> None:
+    def __init__(self, policy: Adaptive, now: float) -> None:
         self.policy = policy
         self.limit = policy.initial
         self.long = 0.0
         self._exact = float(policy.initial)
-        self._ends = -inf
+        self._ends = now + policy.window
         self._sum = 0.0
         self._count = 0
         self._failed = 0
@@ -87,9 +87,6 @@ class Limit:
 
     def _end_window(self, now: float) -> bool:
         policy = self.policy
-        if self._ends == -inf:
-            self._ends = now + policy.window
-            return False
         seen = self._count + self._failed
         if seen < policy.samples:
             return False

@@ -134,8 +134,9 @@ class Ejector(Generic[Item]):
         """
         before = self.candidates
         for standing in self.standings:
-            if standing.ejected and now >= standing.until:
-                self._return(standing, now)
+            if standing.ejected:
+                if now >= standing.until:
+                    self._return(standing, now)
             elif standing.holds and now - standing.returned > 2.0 * self.policy.hold[1]:
                 standing.holds = 0
         self._eject_outliers(now, chance)

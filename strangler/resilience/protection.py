@@ -16,7 +16,6 @@ that is denied has learnt nothing, which is not bad news.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 from typing import Final, Literal
 
 from .bulkhead import Bulkhead
@@ -102,15 +101,20 @@ class _Sample:
 class Guard:
     """What a worker knows of legacy. `places` counts the guests."""
 
-    __slots__ = ("_ends", "_guests", "_most_guests", "_readers", "places", "policy")
+    __slots__ = (
+        "_ends", "_guests", "_most_guests", "_readers", "_turned_away", "_was_quiet", "places",
+        "policy",
+    )  # fmt: skip
 
-    def __init__(self, policy: Protection) -> None:
+    def __init__(self, policy: Protection, now: float) -> None:
         self.policy = policy
         self.places = Bulkhead(policy.initial, policy.queue)
         self._readers = _Sample()
         self._guests = _Sample()
-        self._ends = -inf
+        self._ends = now + policy.window
         self._most_guests = 0
+        self._was_quiet = True
+        self._turned_away = False
 
     def ask(self, kind: Kind, *, readers_wait: bool = False) -> Admission:
         """Decide about a request of *kind*; an admitted guest has to `leave`.
@@ -124,18 +128,17 @@ class Guard:
         if kind == "fallback":
             # While readers wait, only so many are let in that the queue goes on moving.
             room = policy.least if readers_wait else room
-            if places.inflight < room and places.enter():
-                self._most_guests = max(self._most_guests, places.inflight)
-                return _ROOM
-            return _QUEUED if places.wait() else _FULL
-        if readers_wait:
-            return _READERS
-        if kind != "probe":
+        elif readers_wait:
+            room = 0
+        elif kind != "probe":
             room = int(room * (policy.revalidations if kind == "revalidation" else policy.shadows))
         if places.inflight < room and places.enter():
             self._most_guests = max(self._most_guests, places.inflight)
             return _ROOM
-        return _BUSY
+        self._turned_away = True
+        if kind == "fallback":
+            return _QUEUED if places.wait() else _FULL
+        return _READERS if readers_wait else _BUSY
 
     def give_up(self) -> None:
         """Take a fallback out of the queue that got no place in time."""
@@ -162,23 +165,21 @@ class Guard:
 
     def _end_window(self, now: float) -> int:
         policy, places = self.policy, self.places
-        if self._ends == -inf:
-            self._ends = now + policy.window
         readers = self._readers.count >= policy.samples
         guests = self._guests.count >= policy.samples
-        if now < self._ends or not (readers or guests):
+        if not (readers or guests):
             return 0
-        quiet = self._most_guests <= policy.least
-        bad = False
-        if guests:
-            bad = self._guests.judge(policy, 0.1)
+        quiet = self._most_guests <= policy.least and not self._turned_away
+        begins = self._was_quiet and not quiet
+        bad = guests and self._guests.judge(policy, 0.1) and not begins
         if readers:
-            # With few guests legacy is slower for its own reasons; with many, the slowness that
-            # they cause must not pass for usual.
-            bad = self._readers.judge(policy, 0.1 if quiet else 0.01)
-        if quiet:
-            # The next storm may be of other pages, slower by nature: learn from its beginning.
+            # With few guests legacy is slower for its own reasons, a deployment say; with many,
+            # the slowness that they cause must not pass for usual (not for minutes, at least).
+            bad = self._readers.judge(policy, 0.1 if quiet else 0.002)
+        if quiet or self._was_quiet:
+            # A storm may be of other pages, slower by nature: learn from its first whole window.
             self._guests.usual = 0.0
+        self._was_quiet = quiet
         limit = places.limit
         if bad:
             limit = max(policy.least, int(limit * policy.back_off))
@@ -187,5 +188,6 @@ class Guard:
         elif limit < policy.initial:
             limit += 1
         self._most_guests = places.inflight
+        self._turned_away = False
         self._ends = now + policy.window
         return places.resize(limit)

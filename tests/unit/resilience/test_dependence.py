@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How often legacy saved a route."""
+
+import pytest
+
+from strangler.resilience.dependence import SPANS, Dependence, Reading
+
+
+def test_each_window_sees_its_own() -> None:
+    meter = Dependence()
+    for _ in range(9):
+        meter.answered(1000.0)
+    meter.rescued(1000.0)
+    meter.answered(1000.0 + 120)
+    assert meter.read(1120.0) == (
+        Reading(60.0, 1, 0), Reading(3600.0, 11, 1), Reading(86400.0, 11, 1),
+    )  # fmt: skip
+    assert meter.read(1e6) == tuple(Reading(seconds, 0, 0) for seconds in SPANS)
+    assert (meter.answers, meter.saved, meter.last_saved) == (11, 1, 1000.0)
+
+
+def test_a_route_that_legacy_never_saved() -> None:
+    meter = Dependence()
+    meter.answered(5.0)
+    assert meter.last_saved is None
+    assert all(reading.share == 0.0 for reading in meter.read(5.0))
+
+
+def test_the_share() -> None:
+    assert Reading(60.0, 4, 1).share == 0.25
+    assert Reading(60.0, 0, 0).share == 0.0
+
+
+def test_workers_add_up() -> None:
+    assert Reading(60.0, 4, 1) + Reading(60.0, 6, 0) == Reading(60.0, 10, 1)
+    with pytest.raises(ValueError, match="different windows"):
+        Reading(60.0, 4, 1) + Reading(3600.0, 6, 0)
