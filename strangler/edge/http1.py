@@ -87,7 +87,8 @@ class Connection(asyncio.Protocol):
     """One reader's connection.
 
     ``peer`` is the address without its port, "unix" for a unix socket; ``keep_alive`` is what the
-    answer's head has to say: where it is False the connection ends with the running request.
+    answer's head has to say: where it is False the connection ends with the running request;
+    ``told`` is for the application to keep what is the same for all requests of this reader.
     """
 
     __slots__ = (
@@ -105,6 +106,7 @@ class Connection(asyncio.Protocol):
         "receiver",
         "secure",
         "server",
+        "told",
         "transport",
         "written",
     )
@@ -119,6 +121,7 @@ class Connection(asyncio.Protocol):
         self.busy = False
         self.receiver: Receiver | None = None
         self.written = 0
+        self.told: tuple[bytes, int, bytes] | None = None
         self._body: Length | Chunked | None = None
         self._buffer: bytes | bytearray = b""
         self._choked = False

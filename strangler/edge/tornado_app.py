@@ -190,10 +190,9 @@ class TornadoConnection(HTTPConnection):
             self._connection.abort()
             return
         self._feeding = None
+        self._connection.resume_reading()
         if self._input_ended:
             self._finish_request()
-        else:
-            self._connection.resume_reading()
 
     def _finish_request(self) -> None:
         delegate, self._delegate = self._delegate, None

@@ -30,9 +30,8 @@ from strangler.wire.head import RequestHead, members
 _events = logging.getLogger("strangler.events")
 
 _NO_DECISION: Final = Decision("legacy", "legacy")
+_COMMON: Final = frozenset((b"GET", b"HEAD", b"POST"))
 _NOT_SERVED: Final = frozenset((b"TRACE", b"CONNECT"))
-#: Share of a limit of the head at which its nearness is told (a migration must not meet it).
-_NEAR: Final = 0.7
 
 
 class Edge:
@@ -115,10 +114,13 @@ class Edge:
         trusted = bool(view.trusted) and self._trusts(connection.peer)
         if trusted:
             exchange.trust(self._trusts)
-        refused = self._refusal(head, view)
-        if refused is not None:
-            exchange.refuse(*refused)
-            return None
+        if not head.fields.plain or head.method not in _COMMON or not view.any_host:
+            refused = self._refusal(head, view)
+            if refused is not None:
+                exchange.refuse(*refused)
+                return None
+        if len(head.fields.raw) > view.near:
+            self._tell_near(head, view)
         try:
             match = view.table.match(head)
         except AmbiguousPath as error:
@@ -172,8 +174,6 @@ class Edge:
         if fields.via and loops(fields.via, self._pseudonym):
             detail = "Via: this request has been here before"
             return RequestRejected(508, detail), "proxy_loop_detected"
-        if len(fields.raw) > _NEAR * view.limits.head:
-            self._tell_near(head, view)
         if head.method in _NOT_SERVED:
             return RequestRejected(405, f"{head.method.decode()}: not served here"), ""
         if (

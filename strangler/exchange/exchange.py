@@ -240,9 +240,8 @@ class Exchange:
         if fields.expect and length is not None and head.version == 11:
             block += b"\r\nExpect: 100-continue"
         if fields.upgrade and length is None and b"upgrade" in fields.connection:
-            wanted = [
-                p for p in members(fields.upgrade) if not p.startswith((b"h2", b"http/", b"tls/"))
-            ]
+            offered = members(fields.combined(b"upgrade") or b"")
+            wanted = [p for p in offered if not p.lower().startswith(_NOT_TUNNELLED)]
             if wanted and head.version == 11:
                 upgrade = True
                 block += b"\r\nConnection: Upgrade\r\nUpgrade: " + b", ".join(wanted)
@@ -260,6 +259,10 @@ class Exchange:
         """Return the lines that say who the client is (RFC 7239, and X-Forwarded-*)."""
         edge, connection, head = self._edge, self._connection, self._head
         fields = head.fields
+        told = connection.told
+        own = not fields.via and not self._trusted
+        if own and told is not None and told[0] == head.authority and told[1] == head.version:
+            return told[2] + self.id.encode()
         peer = connection.peer.encode()
         authority = head.authority
         port = b"443" if self.scheme == b"https" else b"80"
@@ -284,14 +287,16 @@ class Exchange:
             node += b';host="%b"' % authority
         if forwarded_host:
             forwarded_host = b"\r\nX-Forwarded-Host: " + forwarded_host
-        return (
+        lines = (
             b"\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b%b\r\nX-Forwarded-Port: %b"
-            b"\r\nForwarded: %bfor=%b;proto=%b\r\nVia: %b\r\nX-Request-Id: %b"
+            b"\r\nForwarded: %bfor=%b;proto=%b\r\nVia: %b\r\nX-Request-Id: "
             % (
-                forwarded_for, self.scheme, forwarded_host, port, previous, node, self.scheme,
-                via, self.id.encode(),
+                forwarded_for, self.scheme, forwarded_host, port, previous, node, self.scheme, via,
             )
         )  # fmt: skip
+        if own:
+            connection.told = (authority, head.version, lines)
+        return lines + self.id.encode()
 
     # The engine's receiver: the request body.
 

@@ -19,6 +19,8 @@ from strangler.upstream import Upstream
 from strangler.upstream.upstream import TimeLimits
 from strangler.wire.forward import named
 
+#: Share of the head's limit at which its nearness is told: a migration must not meet the limit.
+_NEAR: Final = 0.7
 _NO_EDITS: Final = FieldEdits()
 
 
@@ -69,6 +71,7 @@ class View:
         "hosts",
         "limits",
         "name",
+        "near",
         "plans",
         "table",
         "trusted",
@@ -80,6 +83,7 @@ class View:
         self.generation = snapshot.generation
         self.table: Table[Route] = snapshot.table
         self.limits = snapshot.limits
+        self.near = int(_NEAR * snapshot.limits.head)
         self.upstreams = upstreams
         self.name = snapshot.site.name
         self.trusted: tuple[Network, ...] = snapshot.site.trust_forwarded_from

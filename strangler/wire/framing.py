@@ -196,15 +196,13 @@ def response_body(method: bytes, head: ResponseHead) -> Body | None:
     coding but `chunked` are refused rather than guessed at. *method* is the request's.
     """
     length, coding = head.length, head.coding
-    if length is None or coding is None:
-        return None
-    if coding or b"transfer-encoding" in head.notable:
-        if coding != b"chunked" or b"content-length" in head.notable or head.version == 10:
+    if coding is not None:
+        if coding != b"chunked" or length is not None or head.version == 10:
             return None
         if head.status < 200 or head.status == 204:
             return None
         body: Body = Chunked()
-    elif length or b"content-length" in head.notable:
+    elif length is not None:
         if _DIGITS.fullmatch(length) is None:
             return None
         body = Length(int(length))

@@ -113,8 +113,9 @@ class RequestFields(Fields):
 
     ``authority`` is Host as sent, or None; ``length`` is Content-Length, or None; ``connection``
     holds the lower-case options of Connection; ``upgrade`` and ``expect`` are lower case;
-    ``cookies`` counts the lines of Cookie; ``forwarded`` is for `strangler.wire.forward` to keep
-    its edit of this block in.
+    ``cookies`` counts the lines of Cookie; ``plain`` tells that nothing here speaks to a proxy: no
+    body, Via, Upgrade, Expect or Max-Forwards; ``forwarded`` is where `strangler.wire.forward`
+    keeps its edit of this block.
     """
 
     __slots__ = (
@@ -127,6 +128,7 @@ class RequestFields(Fields):
         "host",
         "length",
         "max_forwards",
+        "plain",
         "upgrade",
         "via",
     )
@@ -146,6 +148,10 @@ class RequestFields(Fields):
             self._notable(name, value.strip(b" \t"))
         if self.chunked and self.length is not None:
             raise RequestRejected(400, "framing: both Content-Length and Transfer-Encoding")
+        self.plain = not (
+            self.length or self.chunked or self.via or self.upgrade or self.expect
+            or self.max_forwards
+        )  # fmt: skip
         if not _llhttp_agrees(raw, self.chunked or bool(self.length)):
             raise RequestRejected(400, "head: malformed")
 
@@ -301,7 +307,7 @@ class ResponseHead(Fields):
     """The head of a response, with what frames it and what a proxy has to look at.
 
     ``version`` is 10 or 11. ``length`` and ``coding`` are the values of Content-Length and
-    Transfer-Encoding (b"" where there is none, None where there are several lines), ``connection``
+    Transfer-Encoding (None where there is none, a comma where there are several), ``connection``
     the options of Connection in lower case; ``notable`` lists the lower-case names, as often as
     they occur, of the fields above and of those that are per hop, repaired, or added if missing.
     """
@@ -327,19 +333,19 @@ class ResponseHead(Fields):
         return head
 
     def _note(self) -> None:
-        self.length: bytes | None = b""
-        self.coding: bytes | None = b""
+        self.length: bytes | None = None
+        self.coding: bytes | None = None
         self.connection = b""
         self.notable: list[bytes] = []
         for name, value in _RESPONSE_NOTABLE.findall(self.lower):
             self.notable.append(name)
             if name == b"content-length":
-                self.length = value.strip(b" \t") if self.length == b"" else None
+                self.length = value.strip(b" \t") if self.length is None else b","
             elif name == b"connection":
                 value = value.strip(b" \t")
                 self.connection = self.connection + b"," + value if self.connection else value
             elif name == b"transfer-encoding":
-                self.coding = value.strip(b" \t") if self.coding == b"" else None
+                self.coding = value.strip(b" \t") if self.coding is None else b","
 
 
 def host_of(authority: bytes) -> bytes:

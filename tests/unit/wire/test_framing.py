@@ -119,6 +119,8 @@ def response(fields: bytes, status: int = 200, version: bytes = b"1.1") -> Respo
         (b"Content-Length: 5\r\nContent-Length: 6\r\n", None),
         (b"Content-Length: 5\r\nContent-Length: 5\r\n", None),
         (b"Content-Length: 5, 5\r\n", None),
+        (b"Content-Length:\r\nContent-Length: 5\r\n", None),
+        (b"Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n", None),
         (b"Content-Length: -5\r\n", None),
         (b"Content-Length:\r\n", None),
         (b"Content-Length: 5_0\r\n", None),
