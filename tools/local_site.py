@@ -26,13 +26,13 @@ from types import FrameType
 ROOT = Path(__file__).resolve().parent.parent
 ARTICLE = "/noticia/tiroteio-deixa-um-morto-e-feridos.ghtml"
 PORTS = {"EDGE_PORT": 8000, "ADMIN_PORT": 8010, "LEGACY_PORT": 8100, "MATERIA_PORT": 8101}
+# What each part of Procfile answers when it is up.
 HEALTH = {
-    "EDGE_PORT": "/healthcheck",
-    "ADMIN_PORT": "/-/healthcheck",
-    "LEGACY_PORT": "/healthcheck",
-    "MATERIA_PORT": "/healthcheck",
+    "legacy": [("LEGACY_PORT", "/healthcheck")],
+    "materia": [("MATERIA_PORT", "/healthcheck")],
+    "edge": [("EDGE_PORT", "/healthcheck"), ("ADMIN_PORT", "/-/healthcheck")],
 }
-START = 60.0  # seconds until everything answers
+START = 60.0  # seconds until a part answers
 STOP = 10.0  # seconds from the polite signal to the last one
 COLOURS = {"edge": 36, "legacy": 33, "materia": 32}
 
@@ -51,7 +51,6 @@ def main() -> int:
         check_ports(site.env)
         prepare(site.env)
         site.start()
-        site.wait_until_up()
         print(welcome(site.env), flush=True)
         return site.wait_for_an_end()
     except Interrupted:
@@ -157,6 +156,7 @@ class Site:
         self._output: list[threading.Thread] = []
 
     def start(self) -> None:
+        """Start the parts in Procfile's order, each when the one before it answers."""
         # Should this process be killed outright, the kernel ends its children.
         wrapper = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
         for line in (ROOT / "Procfile").read_text().splitlines():
@@ -174,12 +174,12 @@ class Site:
             self.processes[name] = process
             self._output.append(threading.Thread(target=self._copy, args=(name, process)))
             self._output[-1].start()
+            self._wait_until_up(name)
 
-    def wait_until_up(self) -> None:
-        """Return when every part answers its health check."""
+    def _wait_until_up(self, part: str) -> None:
         deadline = time.monotonic() + START
-        for name, path in HEALTH.items():
-            url = f"http://127.0.0.1:{self.env[name]}{path}"
+        for port, path in HEALTH.get(part, []):
+            url = f"http://127.0.0.1:{self.env[port]}{path}"
             while not answers(url):
                 if ended := self._ended():
                     sys.exit(f"site: {ended} ended before everything was up")
@@ -197,7 +197,7 @@ class Site:
         """End every process: the edge first, so that readers get their last answers."""
         with contextlib.suppress(Interrupted):  # a second Ctrl-C: no more patience
             deadline = time.monotonic() + STOP
-            for process in self.processes.values():
+            for process in reversed(self.processes.values()):
                 if process.poll() is None:
                     process.terminate()
                     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -47,9 +47,9 @@ def checkout(tmp_path: Path) -> Path:
     (folder / "tools" / "local_site.py").write_bytes(RUNNER.read_bytes())
     (folder / "part.py").write_text(PART)
     (folder / "Procfile").write_text(
-        "edge: python part.py edge $EDGE_PORT $ADMIN_PORT\n"
         "legacy: python part.py legacy $LEGACY_PORT\n"
         "materia: python part.py materia $MATERIA_PORT\n"
+        "edge: python part.py edge $EDGE_PORT $ADMIN_PORT\n"
     )
     (folder / "legacy_django").mkdir()
     (folder / "legacy_django" / "manage.py").write_text("")
