@@ -14,8 +14,8 @@ from strangler.config.inline import sent_target, target_name
 from strangler.errors import StranglerError
 from strangler.rollout import bucket, canary_salt, decide, sticky
 from strangler.routing import Explanation, Match
-from strangler.wire.forward import named, request_block, without
 from strangler.wire.head import RequestHead
+from strangler.wire.request import Edits, Via, compose, reader_lines
 
 
 def add_commands(commands: Any) -> None:
@@ -182,34 +182,29 @@ def _sent(
 ) -> list[str]:
     """Return the lines of the head that the upstream would see; secrets are masked."""
     route = match.value
-    rewritten = to_service or route.upstream is None
-    target = sent_target(route, head, match.params) if rewritten else head.rest
-    mode = route.host_mode if rewritten else "keep"
-    trusted = any(ipaddress.ip_address(client) in n for n in snapshot.site.trust_forwarded_from)
-    block = request_block(head.fields, trusted=trusted, keep_host=mode == "keep")
+    chosen = to_service or route.upstream is None
     edits = route.headers.request
-    names = [name.lower() for name, _ in edits.set] + list(edits.remove)
-    if names:
-        whole = block + b"\r\n"
-        block = without(whole, whole.lower(), named(names))[:-2]
-    lines = [line for line in block.decode(errors="replace").split("\r\n") if line]
-    if mode != "keep":
-        bare = (":" in endpoint.host and f"[{endpoint.host}]") or endpoint.host
-        own = bare if endpoint.port in (0, 80, 443) else f"{bare}:{endpoint.port}"
-        lines.insert(0, f"Host: {own if mode == 'upstream' else mode}")
-    for name, value in edits.set:
-        shown = "..." if name.lower() in edits.secret else value.decode(errors="replace")
-        lines.append(f"{name.decode()}: {shown}")
+    shown = [(name, b"..." if name.lower() in edits.secret else v) for name, v in edits.set]
     if upstream.oauth2 is not None:
-        lines.append("Authorization: Bearer ...")
-    lines += [
-        f"X-Forwarded-For: {client}",
-        f"X-Forwarded-Proto: {scheme}",
-        f"X-Forwarded-Host: {head.authority.decode()}",
-        f"Via: 1.1 {snapshot.site.name}",
-    ]
-    path = (endpoint.prefix + target).decode(errors="replace")
-    return [f"{head.method.decode()} {path} HTTP/1.1", *lines]
+        shown.append((b"Authorization", b"Bearer ..."))
+    trusted = any(ipaddress.ip_address(client) in n for n in snapshot.site.trust_forwarded_from)
+    reader = reader_lines(
+        head,
+        peer=client,
+        scheme=scheme.encode(),
+        trusted=trusted,
+        via=Via.of(snapshot.site.name.encode()),
+    )
+    request = compose(
+        head,
+        target=sent_target(route, head, match.params) if chosen else head.rest,
+        host_mode=route.host_mode if chosen else "keep",
+        trusted=trusted,
+        reader=reader + b"...",
+        edits=Edits(edits.remove, shown),
+    )
+    sent = request.head(endpoint.host_field, endpoint.prefix)
+    return sent.decode(errors="replace").removesuffix("\r\n\r\n").split("\r\n")
 
 
 def _lines(explanation: Explanation, told: dict[str, Any]) -> list[str]:

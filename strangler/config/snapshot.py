@@ -123,6 +123,15 @@ class Endpoint:
     unix: str | None = None
     prefix: bytes = b""
 
+    @property
+    def host_field(self) -> bytes:
+        """Return what Host says of this endpoint where it is asked by its own name."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = 443 if self.scheme == "https" else 80
+        if self.unix is not None or self.port == default:
+            return host.encode()
+        return f"{host}:{self.port}".encode()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:

@@ -26,6 +26,7 @@ from strangler.routing import AmbiguousPath
 from strangler.upstream import Upstream
 from strangler.wire.forward import loops
 from strangler.wire.head import RequestHead, members
+from strangler.wire.request import Via
 
 _events = logging.getLogger("strangler.events")
 
@@ -202,14 +203,10 @@ class Edge:
         name = connection.transport.get_extra_info("sockname")
         return b"%d" % name[1] if isinstance(name, tuple) else b""
 
-    def via(self, version: int) -> bytes:
-        """Return our entry in Via for a request received as HTTP/1.0 (10) or 1.1 (11)."""
-        return self._via[version]
-
     def _named(self, snapshot: Snapshot) -> None:
         self.name = f"{snapshot.site.name}-{self._instance}"
         self._pseudonym = self.name.encode()
-        self._via = {10: b"1.0 " + self._pseudonym, 11: b"1.1 " + self._pseudonym}
+        self.via = Via.of(self._pseudonym)
 
     def _upstreams(
         self, snapshot: Snapshot, before: dict[str, Upstream] | Any

@@ -16,21 +16,19 @@ from strangler.clock import Waits
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange import answer
-from strangler.exchange.fetch import SAFE, Fetch, Request
+from strangler.exchange.fetch import SAFE, Fetch
 from strangler.exchange.plan import Plan
 from strangler.rollout import Decision
 from strangler.routing import Match
 from strangler.upstream import Upstream
 from strangler.wire.forward import (
-    forwarded_node,
     interim_block,
-    request_block,
     response_block,
-    without,
 )
 from strangler.wire.framing import Body, Length, chunk, last_chunk
-from strangler.wire.head import RequestHead, ResponseHead, members
+from strangler.wire.head import RequestHead, ResponseHead
 from strangler.wire.repair import REPAIRED
+from strangler.wire.request import Request, compose, reader_lines
 
 if TYPE_CHECKING:
     from strangler.edge.http1 import Connection
@@ -50,8 +48,6 @@ _WORDS: Final = {
     "http_response_timeout": "timeout",
 }
 
-#: Protocols that would end our reading of HTTP, or that are not ours to offer (RFC 9110 §7.8).
-_NOT_TUNNELLED: Final = (b"h2", b"http/", b"tls/")
 _ALLOW: Final = ((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
 
 
@@ -203,100 +199,42 @@ class Exchange:
         return not self._connection.reading_body
 
     def _request(self, upstream: Upstream) -> Request:
-        """Return the upstream request (RFC 9110 §7.6)."""
+        """Return the upstream request for *upstream*."""
         head = self._head
-        fields = head.fields
         plan = self._plan
-        mode = plan.route.host_mode if upstream is plan.target else "keep"
-        host_kept = mode == "keep" and head.authority == (fields.authority or b"")
-        block = request_block(fields, trusted=self._trusted, keep_host=host_kept)
-        edits = plan.request_edits
-        if edits is not None:
-            block = without(block + b"\r\n", (block + b"\r\n").lower(), edits.names)[:-2]
-            block += edits.lines
-        host_line: bytes | None = b""
-        if fields.authority is None and mode == "keep" and host_kept:
-            host_line = None  # HTTP/1.0 without Host: the upstream's own
-        if not host_kept:
-            if mode == "upstream":
-                host_line = None
-            else:
-                host_line = b"\r\nHost: " + (head.authority if mode == "keep" else mode.encode())
-        block += self._forwarded()
+        route = plan.route
+        chosen = upstream is plan.target
         target = head.rest
-        rewrite = plan.route.rewrite
-        if rewrite is not None and upstream is plan.target:
-            target = rewrite.apply(head.path, self._match.params)
+        if route.rewrite is not None and chosen:
+            target = route.rewrite.apply(head.path, self._match.params)
             if head.query or head.rest.endswith(b"?"):
                 target += b"?" + head.query
-        length: int | None = None
-        upgrade = False
-        if fields.chunked:
-            length = -1
-            block += b"\r\nTransfer-Encoding: chunked"
-        elif fields.length is not None:
-            length = fields.length if fields.length else None
-            block += b"\r\nContent-Length: %d" % fields.length
-        if fields.expect and length is not None and head.version == 11:
-            block += b"\r\nExpect: 100-continue"
-        if fields.upgrade and length is None and b"upgrade" in fields.connection:
-            offered = members(fields.combined(b"upgrade") or b"")
-            wanted = [p for p in offered if not p.lower().startswith(_NOT_TUNNELLED)]
-            if wanted and head.version == 11:
-                upgrade = True
-                block += b"\r\nConnection: Upgrade\r\nUpgrade: " + b", ".join(wanted)
-        if fields.max_forwards and head.method == b"OPTIONS":
-            lower = block.lower()
-            at = lower.find(b"\r\nmax-forwards:")
-            end = block.find(b"\r\n", at + 2)
-            end = len(block) if end < 0 else end
-            block = (
-                block[:at] + b"\r\nMax-Forwards: %d" % (int(fields.max_forwards) - 1) + block[end:]
-            )
-        return Request(head.method, target, block, host_line, length, upgrade)
+        return compose(
+            head,
+            target=target,
+            host_mode=route.host_mode if chosen else "keep",
+            trusted=self._trusted,
+            reader=self._reader_lines() + self.id.encode(),
+            edits=plan.request_edits,
+        )
 
-    def _forwarded(self) -> bytes:
-        """Return the lines that say who the client is (RFC 7239, and X-Forwarded-*)."""
-        edge, connection, head = self._edge, self._connection, self._head
-        fields = head.fields
+    def _reader_lines(self) -> bytes:
+        """Return the lines that say who the reader is, kept with the connection where they last."""
+        connection, head = self._connection, self._head
+        lasting = not self._trusted and not head.fields.via
         told = connection.told
-        own = not fields.via and not self._trusted
-        if own and told is not None and told[0] == head.authority and told[1] == head.version:
-            return told[2] + self.id.encode()
-        peer = connection.peer.encode()
-        authority = head.authority
-        port = b"443" if self.scheme == b"https" else b"80"
-        if authority:
-            _, colon, given = authority.rpartition(b":")
-            if colon and given.isdigit():
-                port = given
-        forwarded_for, forwarded_host, previous = peer, authority, b""
-        if self._trusted:
-            earlier = fields.combined(b"x-forwarded-for")
-            if earlier:
-                forwarded_for = earlier + b", " + peer
-            forwarded_host = fields.get(b"x-forwarded-host") or authority
-            port = fields.get(b"x-forwarded-port") or port
-            chain = fields.combined(b"forwarded")
-            previous = chain + b", " if chain else b""
-        via = edge.via(head.version)
-        if fields.via:
-            via = fields.via + b", " + via
-        node = forwarded_node(connection.peer)
-        if authority:
-            node += b';host="%b"' % authority
-        if forwarded_host:
-            forwarded_host = b"\r\nX-Forwarded-Host: " + forwarded_host
-        lines = (
-            b"\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b%b\r\nX-Forwarded-Port: %b"
-            b"\r\nForwarded: %bfor=%b;proto=%b\r\nVia: %b\r\nX-Request-Id: "
-            % (
-                forwarded_for, self.scheme, forwarded_host, port, previous, node, self.scheme, via,
-            )
-        )  # fmt: skip
-        if own:
-            connection.told = (authority, head.version, lines)
-        return lines + self.id.encode()
+        if lasting and told is not None and told[:2] == (head.authority, head.version):
+            return told[2]
+        lines = reader_lines(
+            head,
+            peer=connection.peer,
+            scheme=self.scheme,
+            trusted=self._trusted,
+            via=self._edge.via,
+        )
+        if lasting:
+            connection.told = (head.authority, head.version, lines)
+        return lines
 
     # The engine's receiver: the request body.
 
@@ -380,8 +318,7 @@ class Exchange:
             self._edge.repaired += count
         edits = self._plan.response_edits
         if edits is not None:
-            block = without(block + b"\r\n", (block + b"\r\n").lower(), edits.names)[:-2]
-            block += edits.lines
+            block = edits.apply(block)
         if b"date" not in notable:
             block += b"\r\nDate: " + self._edge.date()
         if self.reader_cookie:

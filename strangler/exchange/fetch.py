@@ -15,45 +15,10 @@ from strangler.upstream import Endpoint, Upstream, UpstreamConnection
 from strangler.upstream.upstream import TimeLimits
 from strangler.wire.framing import Body, chunk, last_chunk
 from strangler.wire.head import ResponseHead
+from strangler.wire.request import Request
 
 #: RFC 9110 §9.2.1: what may be asked twice without a second effect.
 SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
-
-
-class Request:
-    """What goes upstream, but for what depends on the endpoint. Not changed once made.
-
-    ``target`` is the origin form without the endpoint's prefix; ``block`` the field block from
-    its first CRLF, without the final one; ``host_line`` is None where the endpoint's own Host is
-    to be sent. ``length``: Content-Length, None: no body; -1: chunked.
-    """
-
-    __slots__ = ("block", "host_line", "length", "method", "target", "upgrade")
-
-    def __init__(
-        self,
-        method: bytes,
-        target: bytes,
-        block: bytes,
-        host_line: bytes | None,
-        length: int | None,
-        upgrade: bool = False,
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.block = block
-        self.host_line = host_line
-        self.length = length
-        self.upgrade = upgrade
-
-    def head(self, endpoint: Endpoint) -> bytes:
-        """Return the whole head for *endpoint*."""
-        host = self.host_line
-        if host is None:
-            host = b"\r\nHost: " + endpoint.host_field
-        return b"%b %b%b HTTP/1.1%b%b\r\n\r\n" % (
-            self.method, endpoint.prefix, self.target, host, self.block
-        )  # fmt: skip
 
 
 class Sink(Protocol):
@@ -241,7 +206,7 @@ class Fetch:
         """Send the request on *connection*."""
         self._connection = connection
         request = self.request
-        data = request.head(connection.endpoint)
+        data = request.head(connection.endpoint.host_field, connection.endpoint.prefix)
         if request.length is not None and (self._body or self._body_ended):
             data += self._body_so_far()
             self._body = []

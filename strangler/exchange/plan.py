@@ -17,22 +17,11 @@ from strangler.rollout import Decision, canary_salt, decide
 from strangler.routing import Table
 from strangler.upstream import Upstream
 from strangler.upstream.upstream import TimeLimits
-from strangler.wire.forward import named
+from strangler.wire.request import Edits
 
 #: Share of the head's limit at which its nearness is told: a migration must not meet the limit.
 _NEAR: Final = 0.7
 _NO_EDITS: Final = FieldEdits()
-
-
-class Edits:
-    """A route's own edits of a field block: names to remove, lines to add."""
-
-    __slots__ = ("lines", "names")
-
-    def __init__(self, edits: FieldEdits) -> None:
-        names = {name.lower() for name in (*dict(edits.set), *edits.remove)}
-        self.names = named(list(names))
-        self.lines = b"".join(b"\r\n%b: %b" % pair for pair in edits.set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +116,8 @@ def _plan(route: Route, upstreams: Mapping[str, Upstream]) -> Plan:
         and legacy is not service
         and then_legacy
         and route.stage.word in ("canary", "live"),
-        request_edits=Edits(edits.request) if edits.request != _NO_EDITS else None,
-        response_edits=Edits(edits.response) if edits.response != _NO_EDITS else None,
+        request_edits=_edits(edits.request) if edits.request != _NO_EDITS else None,
+        response_edits=_edits(edits.response) if edits.response != _NO_EDITS else None,
         page=Path(route.page.path).read_bytes() if route.page is not None else b"",
     )
 
@@ -137,3 +126,7 @@ def _total(route: Route, target: Upstream | None) -> float | None:
     if route.timeouts is not None:
         return route.timeouts.total
     return target.definition.timeouts.total if target is not None else None
+
+
+def _edits(edits: FieldEdits) -> Edits:
+    return Edits(edits.remove, edits.set)

@@ -55,7 +55,7 @@ class Endpoint:
         self.address = address
         self.name = address.unix or _authority(address.host, address.port)
         self.prefix = address.prefix
-        self.host_field = _host_field(address)
+        self.host_field = address.host_field
         self.inflight = 0
         self.down_until = 0.0
         self.opened = 0
@@ -234,13 +234,6 @@ class Endpoint:
 
 def _authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _host_field(address: config.Endpoint) -> bytes:
-    default = 443 if address.scheme == "https" else 80
-    if address.unix is not None or address.port == default:
-        return (f"[{address.host}]" if ":" in address.host else address.host).encode()
-    return _authority(address.host, address.port).encode()
 
 
 def _ssl_context(tls: config.Tls | None) -> ssl.SSLContext:
