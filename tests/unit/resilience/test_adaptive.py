@@ -73,11 +73,13 @@ def test_changes_are_told() -> None:
 
 
 def test_the_long_term_comes_down_faster_than_it_went_up() -> None:
-    run = Run()
-    run.windows(40, 1.0)
-    high = run.limit.long
-    run.windows(10, 0.1)
-    assert run.limit.long < high / 2
+    run = Run(Adaptive(window=1.0, memory=600))
+    run.windows(1, 1.0)
+    run.windows(20, 0.1)
+    down = run.limit.long
+    assert down < 0.5
+    run.windows(20, 1.0)
+    assert run.limit.long < down + 0.1
 
 
 def test_answers_in_no_time_at_all() -> None:

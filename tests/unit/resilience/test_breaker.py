@@ -119,7 +119,8 @@ def test_an_attempt_from_before_says_nothing_about_what_followed() -> None:
     late = breaker.permit(NOW)
     fail(breaker, 4)
     probe = breaker.permit(NOW + 5.0)
-    breaker.succeeded(late, NOW + 5.1)
+    for _ in range(3):
+        breaker.succeeded(late, NOW + 5.1)
     breaker.failed(late, NOW + 5.1, 0.0)
     assert breaker.word == "half_open"
     breaker.failed(probe, NOW + 5.2, 0.0)

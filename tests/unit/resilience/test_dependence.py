@@ -19,6 +19,15 @@ def test_each_window_sees_its_own() -> None:
     assert (meter.answers, meter.saved, meter.last_saved) == (11, 1, 1000.0)
 
 
+def test_a_short_window_s_turns_do_not_turn_the_long_ones() -> None:
+    meter = Dependence()
+    for n in range(300):
+        meter.answered(1000.0 + n * 10)
+    minute, hour, day = meter.read(1000.0 + 2990)
+    assert minute.answers in (6, 5)
+    assert hour.answers == day.answers == 300
+
+
 def test_a_route_that_legacy_never_saved() -> None:
     meter = Dependence()
     meter.answered(5.0)

@@ -90,6 +90,14 @@ def test_the_queue_goes_on_moving_while_readers_wait() -> None:
     assert [guard.leave() for _ in range(5)] == [True, True, True, False, False]
 
 
+def test_who_comes_later_does_not_overtake_who_waits() -> None:
+    guard = Guard(POLICY, NOW)
+    for _ in range(3):
+        guard.ask("fallback", readers_wait=True)
+    assert guard.ask("fallback").verdict == "wait"
+    assert guard.ask("probe").verdict == "deny"
+
+
 def test_slowness_that_readers_feel_cuts_the_limit_and_quickness_gives_it_back() -> None:
     legacy = Legacy()
     assert legacy.windows(10, "live", 0.05) == 8
@@ -127,6 +135,15 @@ def test_a_storm_of_pages_that_are_slow_by_nature_is_not_taken_for_sickness() ->
     legacy = Legacy()
     legacy.windows(10, "revalidation", 0.005, guests=1)
     assert legacy.windows(5, "fallback", 0.5, guests=8) >= 8
+
+
+def test_nor_is_one_that_begins_in_the_middle_of_a_window() -> None:
+    legacy = Legacy()
+    legacy.windows(10, "revalidation", 0.005, guests=1)
+    for _ in range(10):
+        legacy.now += 0.0501
+        legacy.guard.answered("revalidation", 0.005, False, legacy.now)
+    assert legacy.windows(6, "fallback", 0.5, guests=8) >= 8
 
 
 def test_a_probe_s_latency_says_nothing() -> None:
