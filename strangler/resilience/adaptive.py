@@ -93,7 +93,7 @@ class Limit:
         before = self.limit
         if self._failed > FAILED_SHARE * seen:
             self._exact *= BACK_OFF
-        elif self._count:
+        else:
             self._follow(self._sum / self._count)
         self._exact = min(float(policy.most), max(float(policy.least), self._exact))
         self.limit = int(self._exact)

@@ -184,6 +184,16 @@ def test_52_forced_closed_passes_though_all_fails() -> None:
     assert breaker.permit(NOW + 1.0) == 0
 
 
+def test_52_when_the_operator_s_word_ends_what_was_observed_counts_again() -> None:
+    breaker = opened()
+    breaker.force("forced_closed", NOW + 2.0)
+    breaker.succeeded(breaker.permit(NOW + 1.0), NOW + 1.0)
+    assert breaker.word == "open"
+    assert breaker.permit(NOW + 2.0) == 0
+    assert breaker.permit(NOW + 5.0)
+    assert breaker.word == "half_open"
+
+
 def test_52_another_worker_s_word_does_not_undo_the_operator_s() -> None:
     breaker = Breaker(POLICY)
     breaker.force("forced_closed", NOW + 60.0)

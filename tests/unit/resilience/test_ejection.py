@@ -40,6 +40,13 @@ def test_who_refuses_a_connection_is_out_at_once() -> None:
     assert ejector.standings[0].why == "refused"
 
 
+def test_or_after_as_many_refusals_in_a_row_as_are_borne() -> None:
+    ejector = group(2, Ejection(refused=2))
+    assert not refuse(ejector, 0)
+    ejector.standings[0].succeeded(NOW)
+    assert [refuse(ejector, 0), refuse(ejector, 0)] == [False, True]
+
+
 def test_never_more_than_a_share_but_of_two_one() -> None:
     ejector = group(4)
     assert [refuse(ejector, index) for index in range(4)] == [True, True, False, False]

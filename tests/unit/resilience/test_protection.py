@@ -122,6 +122,7 @@ def test_slowness_without_guests_becomes_usual() -> None:
 def test_failures_cut_it_too() -> None:
     legacy = Legacy()
     assert legacy.windows(3, "live", 0.05, failed=10) == 2
+    assert Legacy().windows(5, "live", 0.05, failed=20) == 2
     assert Legacy().windows(3, "live", 0.05, failed=2) == 8
 
 
