@@ -34,7 +34,7 @@ test: $(STAMP) ## Install the servers that tests need, run every test
 check: $(STAMP) ## Check format, lint and types
 	@status=0; \
 	$(PY) -m ruff format --check --output-format=concise . || { status=1; echo "make format mends that"; }; \
-	$(PY) -m ruff check --output-format=concise . || status=1; \
+	$(PY) -m ruff check --no-cache --output-format=concise . || status=1; \
 	$(PY) -m mypy || status=1; \
 	exit $$status
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-
 from servers.mariadb import MariaDB
 from servers.mongod import Mongod
 from servers.redis import Redis

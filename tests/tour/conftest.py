@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 from selenium.webdriver import Chrome
 from servers.process import find_binary
-
 from tour.browser import open_chromium
 from tour.site import LocalSite
 
