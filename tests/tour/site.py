@@ -22,6 +22,11 @@ from servers.process import LOOPBACK, ServerFailed, free_port
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("legacy_django", "extracted", "tools/local_site.py", "Procfile", "routes.yaml")
 PORTS = ("EDGE_PORT", "ADMIN_PORT", "LEGACY_PORT", "MATERIA_PORT")
+# Of the caller's environment; they would lead the site to data that isn't its own.
+FOREIGN = (
+    *("LEGACY_VAR", "LEGACY_DB", "DATABASE_URL", "DJANGO_SETTINGS_MODULE", "PUBLISH_HOOKS"),
+    *("MATERIA_STORE", "MATERIA_LEGACY", "STRANGLER_STATE"),
+)
 ARTICLES = 60
 WORKERS = 2
 ARTICLE = "/noticia/tiroteio-deixa-um-morto-e-feridos.ghtml"
@@ -81,7 +86,7 @@ class LocalSite:
             # What materia learns in this test it learns by an event, not by asking.
             "MATERIA_SYNC_EVERY": "3600",
         }
-        for name in ("LEGACY_VAR", "LEGACY_DB", "DATABASE_URL", "MATERIA_STORE", "PUBLISH_HOOKS"):
+        for name in FOREIGN:
             env.pop(name, None)
         (self.folder / "var").mkdir()
         manage = [sys.executable, "legacy_django/manage.py"]
