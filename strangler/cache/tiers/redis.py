@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Redis as a store, whichever client speaks to it.
+
+    PREFIX o:KEY        a hash: variant to envelope; its time to live is its longest variant's
+    PREFIX b:BLOB:N     a slice
+    PREFIX l:KEY        a lease: a token with a time to live
+    {PREFIX}seq         "number floor" of the log of purges
+    {PREFIX}log         a sorted set: "h" or "s" and the label, by number
+
+The log's number is read with every object, in the same round trip. If Redis loses it, by a flush
+or an eviction, whatever was stored before counts as purged. What a failover loses of it is written
+back by any worker that had heard of it. Redis bounds its memory itself (`maxmemory` with
+`allkeys-lfu`): `size` is not its client's to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from strangler.cache.tiers.purges import MOST, Mark
+from strangler.cache.tiers.resp import Command, Commands
+from strangler.cache.tiers.store import VARIANTS, Log, Rows, StoreFailed, short
+
+#: Purges must be possible in a Redis that is full; before 7.0 there is no way to say so.
+_FLAGS: Final = "#!lua flags=allow-oom\n"
+_NOW: Final = """
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local function text(n) return string.format('%.0f', n) end
+local last, floor = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%d+)$')
+if not last then last, floor = text(now), text(now) end
+"""
+#: KEYS: seq, log. Makes the log anew where its two halves don't fit together.
+_OPEN: Final = (
+    _NOW
+    + """
+local top = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
+if tonumber(last) > tonumber(floor) and (not top[2] or tonumber(top[2]) < tonumber(last)) then
+  floor = last
+end
+redis.call('SET', KEYS[1], last .. ' ' .. floor)
+return last .. ' ' .. floor
+"""
+)
+#: KEYS: seq, log; ARGV: most marks, then "h" or "s" and the label.
+_PURGE: Final = (
+    _NOW
+    + """
+local seq = text(math.max(now, last + 1))
+for i = 2, #ARGV do redis.call('ZADD', KEYS[2], seq, ARGV[i]) end
+local most = tonumber(ARGV[1])
+if redis.call('ZCARD', KEYS[2]) > most then
+  local gone = redis.call('ZPOPMIN', KEYS[2], math.ceil(most / 8))
+  floor = text(math.max(tonumber(floor), tonumber(gone[#gone])))
+end
+redis.call('SET', KEYS[1], seq .. ' ' .. floor)
+return seq
+"""
+)
+#: KEYS: seq, log; ARGV: number, then score and mark by turns.
+_RESTORE: Final = (
+    _NOW
+    + """
+for i = 2, #ARGV, 2 do
+  local old = redis.call('ZSCORE', KEYS[2], ARGV[i + 1])
+  if not old or tonumber(old) < tonumber(ARGV[i]) then
+    redis.call('ZADD', KEYS[2], ARGV[i], ARGV[i + 1])
+  end
+end
+last = text(math.max(tonumber(last), tonumber(ARGV[1])))
+redis.call('SET', KEYS[1], last .. ' ' .. floor)
+return last
+"""
+)
+_GIVE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+#: Marks that are written back together.
+_TOGETHER: Final = 500
+
+
+class Redis:
+    """A store in the Redis that *commands* reach; *bulk* is for what is large or can wait."""
+
+    slice_size = 64 << 10
+
+    def __init__(
+        self,
+        kind: str,
+        commands: Commands,
+        bulk: Commands | None = None,
+        *,
+        prefix: str = "strangler:",
+        most: int = MOST,
+    ) -> None:
+        self.kind = kind
+        self._commands = commands
+        self._bulk = bulk if bulk is not None else commands
+        self._most = most
+        self._objects = prefix.encode() + b"o:"
+        self._slices = prefix.encode() + b"b:%d:%d"
+        self._leases = prefix.encode() + b"l:"
+        # In a cluster both have to be on one node, and scripts may touch no other.
+        self._seq_key = b"{%b}seq" % prefix.encode()
+        self._log_key = b"{%b}log" % prefix.encode()
+        self._ask_seq: Command = ("GET", self._seq_key)
+        self._said: bytes | None = None
+        self._seq = 0
+        self._expire_by: tuple[str, ...] = ("NX", "GT")
+        self._flags = _FLAGS
+
+    async def open(self) -> None:
+        await self._commands.open()
+        if self._bulk is not self._commands:
+            await self._bulk.open()
+
+    async def close(self) -> None:
+        await self._commands.close()
+        if self._bulk is not self._commands:
+            await self._bulk.close()
+
+    async def read(self, key: bytes) -> Rows:
+        # The number after the object: what was purged in between is judged by the later one.
+        flat, said = await self._commands.run(
+            ("HGETALL", self._objects + short(key)), self._ask_seq
+        )
+        seq = self._seq if said == self._said else await self._number(said)
+        if type(flat) is dict:
+            return Rows(seq, list(flat.items()))
+        return Rows(seq, list(zip(flat[::2], flat[1::2], strict=True)))
+
+    async def write(self, key: bytes, variant: bytes, envelope: bytes, ttl: float) -> None:
+        name = self._objects + short(key)
+        life = max(1, int(ttl * 1000))
+        expire: list[Command] = [("PEXPIRE", name, life, how) for how in self._expire_by]
+        if not expire:
+            expire = [("PEXPIRE", name, life)]
+        try:
+            replies = await self._bulk.run(
+                ("HSET", name, short(variant), envelope), *expire, ("HLEN", name)
+            )
+        except StoreFailed as error:
+            # Redis before 7.0 can't say so; there a variant may take the others with it.
+            if not self._expire_by or "PEXPIRE" not in error.reason.upper():
+                raise
+            self._expire_by = ()
+            await self.write(key, variant, envelope, ttl)
+            return
+        if replies[-1] > VARIANTS:
+            (fields,) = await self._bulk.run(("HKEYS", name))
+            others = [field for field in fields if field != short(variant)]
+            await self._bulk.run(("HDEL", name, *others[: replies[-1] - VARIANTS]))
+
+    async def remove(self, key: bytes, variants: Sequence[bytes]) -> None:
+        await self._bulk.run(("HDEL", self._objects + short(key), *map(short, variants)))
+
+    async def write_slice(self, blob: int, number: int, data: bytes, ttl: float) -> None:
+        name = self._slices % (blob, number)
+        await self._bulk.run(("PSETEX", name, max(1, int(ttl * 1000)), data))
+
+    async def read_slice(self, blob: int, number: int) -> bytes | None:
+        (data,) = await self._bulk.run(("GET", self._slices % (blob, number)))
+        return data if data is None else bytes(data)
+
+    async def remove_slices(self, blob: int, slices: int) -> None:
+        for number in range(slices):
+            await self._bulk.run(("UNLINK", self._slices % (blob, number)))
+
+    async def last(self) -> int:
+        (said,) = await self._commands.run(self._ask_seq)
+        return await self._number(said)
+
+    async def log(self, after: int) -> Log:
+        said = await self._script(_OPEN)
+        seq, floor = map(int, bytes(said).split())
+        found = await self._bulk.run(
+            ("ZRANGEBYSCORE", self._log_key, b"(%d" % after, "+inf", "WITHSCORES")
+        )
+        self._said, self._seq = bytes(said), seq
+        return Log(seq, floor, _marks(found[0]))
+
+    async def purge(self, labels: Sequence[bytes], soft: bool) -> int:
+        how = b"s" if soft else b"h"
+        try:
+            return int(await self._script(_PURGE, self._most, *[how + label for label in labels]))
+        except StoreFailed as error:
+            if not error.reason.startswith("OOM"):
+                raise
+        # No room for a mark: forget the log, so that whatever is stored counts as purged.
+        await self._commands.run(("DEL", self._seq_key), ("DEL", self._log_key))
+        return await self.last()
+
+    async def restore(self, marks: Sequence[Mark], seq: int) -> None:
+        for at in range(0, max(1, len(marks)), _TOGETHER):
+            arguments: list[bytes | int] = []
+            for mark in marks[at : at + _TOGETHER]:
+                arguments += [mark.seq, (b"s" if mark.soft else b"h") + mark.label]
+            await self._script(_RESTORE, seq, *arguments)
+
+    async def take(self, key: bytes, token: bytes, seconds: float) -> bool:
+        life = max(1, int(seconds * 1000))
+        (said,) = await self._commands.run(
+            ("SET", self._leases + short(key), token, "NX", "PX", life)
+        )
+        return said is not None
+
+    async def give(self, key: bytes, token: bytes) -> None:
+        await self._commands.run(("EVAL", _GIVE, 1, self._leases + short(key), token))
+
+    async def taken(self, key: bytes) -> bool:
+        (there,) = await self._commands.run(("EXISTS", self._leases + short(key)))
+        return bool(there)
+
+    async def upkeep(self) -> None:
+        """Do nothing: Redis expires and evicts by itself."""
+
+    async def _number(self, said: Any) -> int:
+        """Return the number in *said*; without one, make a log, before which nothing counts."""
+        if said is None:
+            said = await self._script(_OPEN)
+        self._said = bytes(said)
+        self._seq = int(self._said.split()[0])
+        return self._seq
+
+    async def _script(self, script: str, *arguments: bytes | int) -> Any:
+        keys = (2, self._seq_key, self._log_key)
+        try:
+            return (await self._bulk.run(("EVAL", self._flags + script, *keys, *arguments)))[0]
+        except StoreFailed as error:
+            if not self._flags or "ompil" not in error.reason:
+                raise
+            self._flags = ""
+        return (await self._bulk.run(("EVAL", script, *keys, *arguments)))[0]
+
+
+def _marks(found: Any) -> list[Mark]:
+    """Return marks from a sorted set's members and scores, flat or in pairs."""
+    if found and isinstance(found[0], list | tuple):
+        pairs = [(member, score) for member, score in found]
+    else:
+        pairs = list(zip(found[::2], found[1::2], strict=True))
+    return [Mark(int(float(n)), bytes(m[1:]), m[:1] == b"s") for m, n in pairs]
