@@ -16,7 +16,7 @@ from strangler.cache.fields import lines
 from strangler.cache.freshness import stay, usable_until
 from strangler.cache.policy import CachePolicy, TierName
 from strangler.cache.stored import Stored
-from strangler.wire.head import RequestHead
+from strangler.wire.head import RequestFields, RequestHead
 
 #: Vary members that don't keep a response off the fast path: their normal forms are few.
 SIMPLE_VARY: Final = frozenset({b"accept-encoding"})
@@ -95,21 +95,13 @@ def _head_416(complete: int) -> bytes:
     )
 
 
-def plain(request: RequestHead, policy: CachePolicy) -> bool:
-    """Tell whether nothing in *request* but its key (and a simple Vary) matters to the cache.
-
-    A GET or HEAD without body, upgrade, range, preconditions, credentials or override, nor
-    Cache-Control where the route heeds it. Cost: < 1 us.
+def how_plain(fields: RequestFields) -> int:
+    """Return 2 where *fields* hold nothing that matters to a cache but a key's parts and a
+    simple Vary, 1 where they steer as well (Cache-Control, Pragma), 0 else. Cost: < 1 us.
     """
-    fields = request.fields
-    return (
-        request.method in (b"GET", b"HEAD")
-        and not fields.length
-        and not fields.chunked
-        and not fields.upgrade
-        and _NOT_PLAIN.search(fields.lower) is None
-        and not (policy.client_steers and _STEERS.search(fields.lower))
-    )
+    if fields.length or fields.chunked or fields.upgrade or _NOT_PLAIN.search(fields.lower):
+        return 0
+    return 1 if _STEERS.search(fields.lower) else 2
 
 
 def undecided_until(

@@ -13,24 +13,32 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any, Final
 
+from strangler.cache.deliver import how_plain
+from strangler.cache.vary import select
 from strangler.clock import Ticker
 from strangler.config.snapshot import Snapshot
 from strangler.edge.http1 import Connection
 from strangler.errors import RequestRejected
 from strangler.exchange import answer
+from strangler.exchange.cache import Cache
+from strangler.exchange.cached import CachedExchange
 from strangler.exchange.exchange import Exchange
+from strangler.exchange.ladder import Ladder
 from strangler.exchange.plan import Plan, View
 from strangler.observe.access import AccessLog
 from strangler.rollout import READER_COOKIE, Decision, bucket, decide, sticky
 from strangler.routing import AmbiguousPath
 from strangler.upstream import Upstream
-from strangler.wire.forward import loops
-from strangler.wire.head import RequestHead, members
+from strangler.wire.forward import interim_block, loops, response_block
+from strangler.wire.head import RequestHead, ResponseHead, members
+from strangler.wire.repair import REPAIRED
 from strangler.wire.request import Via
 
 _events = logging.getLogger("strangler.events")
 
 _NO_DECISION: Final = Decision("legacy", "legacy")
+#: Bytes of the edge tier where nobody says otherwise.
+_EDGE_SIZE: Final = 64 << 20
 _COMMON: Final = frozenset((b"GET", b"HEAD", b"POST"))
 _NOT_SERVED: Final = frozenset((b"TRACE", b"CONNECT"))
 
@@ -48,6 +56,7 @@ class Edge:
         log: AccessLog | None = None,
         ticker: Ticker | None = None,
         instance: str = "",
+        ladder: Ladder | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.ticker = ticker if ticker is not None else Ticker(self.loop)
@@ -56,6 +65,12 @@ class Edge:
         self.log: Callable[[Any], object] = log.append if log is not None else _forget
         self.exchanges: set[Exchange] = set()
         self.rescued = 0
+        self.hot = 0
+        if ladder is None:
+            tier = snapshot.tiers.get("edge")
+            size = tier.size if tier is not None and tier.size is not None else _EDGE_SIZE
+            ladder = Ladder(size, (), name=snapshot.site.name)
+        self.cache = Cache(self, ladder)
         self.repaired = 0
         instance = instance or os.environ.get("STRANGLER_INSTANCE", "") or secrets.token_hex(3)
         self._instance = instance
@@ -83,6 +98,7 @@ class Edge:
 
     async def close(self) -> None:
         """Drop all upstream connections."""
+        await self.cache.close()
         for upstream in self.view.everyone():
             upstream.close()
         self.ticker.stop()
@@ -111,26 +127,30 @@ class Edge:
         """Begin the exchange for one request; None where it has been answered at once."""
         self._count = count = self._count + 1
         view = self.view
-        exchange = Exchange(self, connection, head, f"{self._ids}{count:08x}")
+        id_ = f"{self._ids}{count:08x}"
         trusted = bool(view.trusted) and self._trusts(connection.peer)
-        if trusted:
-            exchange.trust(self._trusts)
         if not head.fields.plain or head.method not in _COMMON or not view.any_host:
             refused = self._refusal(head, view)
             if refused is not None:
-                exchange.refuse(*refused)
-                return None
+                return self._refuse(Exchange(self, connection, head, id_), *refused)
         if len(head.fields.raw) > view.near:
             self._tell_near(head, view)
         try:
             match = view.table.match(head)
         except AmbiguousPath as error:
-            exchange.refuse(error)
-            return None
+            return self._refuse(Exchange(self, connection, head, id_), error)
         if match is None:
-            exchange.refuse(RequestRejected(404, "no route"))
-            return None
+            exchange = Exchange(self, connection, head, id_)
+            return self._refuse(exchange, RequestRejected(404, "no route"))
         plan = view.plans[match.value]
+        if plan.cached is None:
+            exchange = Exchange(self, connection, head, id_)
+        elif not trusted and plan.decision is not None and self._hot(connection, head, plan, id_):
+            return None
+        else:
+            exchange = CachedExchange(self, connection, head, id_)
+        if trusted:
+            exchange.trust(self._trusts)
         if plan.route.action != "proxy":
             exchange.answer_itself(plan, match)
             return None
@@ -140,8 +160,70 @@ class Edge:
         try:
             return exchange.begin(plan, decision, match)
         except AmbiguousPath as error:
-            exchange.refuse(error)
-            return None
+            return self._refuse(exchange, error)
+
+    def _refuse(
+        self, exchange: Exchange, error: RequestRejected, proxy_error: str = ""
+    ) -> Exchange | None:
+        exchange.refuse(error, proxy_error)
+        return None
+
+    def _hot(self, connection: Connection, head: RequestHead, plan: Plan, id_: str) -> bool:
+        """Answer from the edge tier without an exchange, where nothing is left to decide."""
+        cached, decision = plan.cached, plan.decision
+        assert cached is not None and decision is not None
+        if not connection.keep_alive or head.version == 10 or head.method != b"GET":
+            return False
+        fields = head.fields
+        simple = fields.simple
+        if simple is None:
+            simple = fields.simple = how_plain(fields)
+        if simple < (2 if cached.steers else 1):
+            return False
+        service = decision.target == "service"
+        key = cached.keying.key(
+            head,
+            scheme=b"https" if connection.secure else b"http",
+            arm=cached.arm if service else b"",
+        )
+        held = self.cache.ladder.memory.get(key)
+        if not held:
+            return False
+        ready = held[0]
+        if len(held) > 1 or ready.stored.selecting:
+            chosen = select([one.stored for one in held], fields)
+            ready = next((one for one in held if one.stored is chosen), ready)
+            if chosen is None:
+                return False
+        now = time.time()
+        if now >= ready.until:
+            return False
+        if ready.second != int(now):
+            ready.renew(now)
+        wire = ready.wire
+        connection.write(wire)
+        connection.response_ended()
+        self.hot += 1
+        stored = ready.stored
+        upstream = plan.service if service else plan.legacy
+        self.log(
+            (now, connection.peer, id_, b"GET", head.host, head.target, stored.status,
+             stored.length, 0, 0.0, 0.0, plan.key, upstream.name if upstream is not None else "",
+             decision.reason, "", 0, "hit,edge", "")
+        )  # fmt: skip
+        return True
+
+    def mended(
+        self, plan: Plan, upstream: Upstream, head: ResponseHead, scheme: bytes, authority: bytes
+    ) -> bytes:
+        """Return the field block of a response as readers may see it: its repairs and edits."""
+        block = response_block(head) if head.status != 204 else interim_block(head)
+        if not REPAIRED.isdisjoint(head.notable):
+            block, count = upstream.repair.apply(block, scheme, authority)
+            self.repaired += count
+        if plan.response_edits is not None:
+            block = plan.response_edits.apply(block)
+        return block
 
     def reject(self, connection: Connection, error: RequestRejected, start: bytes) -> bytes:
         """Return the answer to a request that never had a meaning, and log it."""

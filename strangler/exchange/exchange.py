@@ -16,7 +16,7 @@ from strangler.clock import Waits
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange import answer
-from strangler.exchange.fetch import SAFE, Fetch
+from strangler.exchange.fetch import SAFE, Fetch, failure_word
 from strangler.exchange.plan import Plan
 from strangler.rollout import Decision
 from strangler.routing import Match
@@ -27,26 +27,11 @@ from strangler.wire.forward import (
 )
 from strangler.wire.framing import Body, Length, chunk, last_chunk
 from strangler.wire.head import RequestHead, ResponseHead
-from strangler.wire.repair import REPAIRED
 from strangler.wire.request import Request, compose, reader_lines
 
 if TYPE_CHECKING:
     from strangler.edge.http1 import Connection
     from strangler.exchange.edge import Edge
-
-#: RFC 9209 types by the words of a fallback's `when` (the others are `incomplete`).
-_WORDS: Final = {
-    "connection_refused": "connect",
-    "connection_timeout": "connect",
-    "destination_ip_unroutable": "connect",
-    "destination_unavailable": "connect",
-    "dns_error": "connect",
-    "dns_timeout": "connect",
-    "tls_certificate_error": "connect",
-    "tls_protocol_error": "connect",
-    "connection_limit_reached": "busy",
-    "http_response_timeout": "timeout",
-}
 
 _ALLOW: Final = ((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
 
@@ -65,6 +50,7 @@ class Exchange:
         "_decision",
         "_edge",
         "_endpoint",
+        "_extra",
         "_fetch",
         "_first_byte",
         "_head",
@@ -111,6 +97,7 @@ class Exchange:
         self._rescue_word = ""
         self._held: tuple[ResponseHead, Body, bytes] | None = None
         self._endpoint = ""
+        self._extra = b""
         self._waits_total: Waits[Exchange] | None = None
         self._attempts = 0
         self._first_byte = 0.0
@@ -132,6 +119,11 @@ class Exchange:
             self.id = given.decode()
 
     # The edge's own answers.
+
+    def refuse_begun(self, error: RequestRejected) -> None:
+        """Answer an error to a request whose route is known."""
+        self._answer_error(error.status, error.detail, ())
+        self._log_end(error.detail)
 
     def refuse(self, error: RequestRejected, proxy_error: str = "") -> None:
         """Answer a request that is not to be forwarded."""
@@ -165,6 +157,12 @@ class Exchange:
 
     def begin(self, plan: Plan, decision: Decision, match: Match[Route]) -> Exchange | None:
         """Start the fetch that *decision* asks for."""
+        if self._accept(plan, decision, match):
+            self._start_fetch(self._upstream, self._request(self._upstream))
+        return None if self._over else self
+
+    def _accept(self, plan: Plan, decision: Decision, match: Match[Route]) -> bool:
+        """Take the decision in; False where the request is refused by its route's limits."""
         self._plan = plan
         self._decision = decision
         self._match = match
@@ -174,14 +172,12 @@ class Exchange:
         length = self._head.fields.length
         if length is not None and plan.most_body is not None and length > plan.most_body:
             self._too_large()
-            return None
-        request = self._request(target)
+            return False
         self._edge.exchanges.add(self)
         if plan.total is not None:
             self._waits_total = self._edge.ticker.waits(plan.total, Exchange.total_expired)
             self._waits_total.start(self)
-        self._start_fetch(target, request)
-        return None if self._over else self
+        return True
 
     def _start_fetch(self, upstream: Upstream, request: Request, replay: bytes = b"") -> None:
         plan = self._plan
@@ -308,21 +304,30 @@ class Exchange:
             if body.ended:
                 self._held = (head, body, payload)
             return
+        block = self.head_block(upstream, head, body)
+        connection = self._connection
+        data = b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, block)
+        if payload:
+            self._sent = len(payload)
+            data += chunk(payload) if self._chunked else payload
+        if body.ended:
+            if self._chunked:
+                data += last_chunk(body.trailers)
+            self._fetch_over()
+            connection.write(data)
+            self._end("")
+        else:
+            connection.write(data)
+
+    def head_block(self, upstream: Upstream, head: ResponseHead, body: Body) -> bytes:
+        """Return the response's field block for this reader and decide how its body is framed."""
         self._first_byte = time.monotonic() - self._began
         status = self._status = head.status
         connection = self._connection
-        block = response_block(head) if status != 204 else interim_block(head)
-        notable = head.notable
-        if not REPAIRED.isdisjoint(notable):
-            block, count = upstream.repair.apply(block, self.scheme, self._head.authority)
-            self._edge.repaired += count
-        edits = self._plan.response_edits
-        if edits is not None:
-            block = edits.apply(block)
-        if b"date" not in notable:
+        block = self._edge.mended(self._plan, upstream, head, self.scheme, self._head.authority)
+        if b"date" not in head.notable:
             block += b"\r\nDate: " + self._edge.date()
-        if self.reader_cookie:
-            block += self.reader_cookie
+        block += self.reader_cookie + self._extra
         if connection.reading_body:
             connection.keep_alive = False
         if not isinstance(body, Length):
@@ -338,18 +343,7 @@ class Exchange:
             block += b"\r\nConnection: close"
         elif self._head.version == 10:
             block += b"\r\nConnection: keep-alive"
-        data = b"HTTP/1.1 %d %b%b\r\n\r\n" % (status, head.reason, block)
-        if payload:
-            self._sent = len(payload)
-            data += chunk(payload) if self._chunked else payload
-        if body.ended:
-            if self._chunked:
-                data += last_chunk(body.trailers)
-            self._fetch_over()
-            connection.write(data)
-            self._end("")
-        else:
-            connection.write(data)
+        return block
 
     def response_body(self, payload: bytes, body: Body) -> None:
         if self._over:
@@ -386,7 +380,7 @@ class Exchange:
             head, body, payload = self._held
             self._held, self._rescue_word = None, "none"
             self.response_started(head, body, payload)
-        elif not self._rescue(_WORDS.get(error.error, "incomplete"), sent=error.sent):
+        elif not self._rescue(failure_word(error), sent=error.sent):
             self._fetch_over()
             if self._connection.reading_body:
                 self._connection.keep_alive = False
@@ -544,6 +538,9 @@ class Exchange:
         reason = f"fallback:{self._rescue_word}" if rescued else decision.reason
         self._log(self._plan.key, self._upstream.name, reason, error)
 
+    def _cache_word(self) -> str:
+        return ""
+
     def _log(self, route: str, target: str, reason: str, error: str) -> None:
         head = self._head
         edge = self._edge
@@ -553,5 +550,5 @@ class Exchange:
         edge.log(
             (self._time, self.client, self.id, head.method, head.host, head.target, self._status,
              self._sent, self._received, time.monotonic() - self._began, self._first_byte, route,
-             target, reason, self._endpoint, self._attempts, "", error)
+             target, reason, self._endpoint, self._attempts, self._cache_word(), error)
         )  # fmt: skip

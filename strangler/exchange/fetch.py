@@ -219,7 +219,10 @@ class Fetch:
             upgrade=request.upgrade,
         )
         if request.length is not None and not self._body_ended:
-            self._sink.resume_sending()
+            if connection.choked:
+                self._sink.pause_sending()
+            else:
+                self._sink.resume_sending()
 
     def connect_failed(self, error: AttemptFailed) -> None:
         """Try the next endpoint: nothing was sent, so nothing can happen twice."""
@@ -306,3 +309,23 @@ class Fetch:
         self.upstream.failed += 1
         self.upstream.last_error = error.error
         self._sink.fetch_failed(error)
+
+
+#: RFC 9209 types by the words of a fallback's `when` (the others are `incomplete`).
+_WORDS: Final = {
+    "connection_refused": "connect",
+    "connection_timeout": "connect",
+    "destination_ip_unroutable": "connect",
+    "destination_unavailable": "connect",
+    "dns_error": "connect",
+    "dns_timeout": "connect",
+    "tls_certificate_error": "connect",
+    "tls_protocol_error": "connect",
+    "connection_limit_reached": "busy",
+    "http_response_timeout": "timeout",
+}
+
+
+def failure_word(error: AttemptFailed) -> str:
+    """Return the word of a fallback's `when` that *error* falls under."""
+    return _WORDS.get(error.error, "incomplete")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from strangler.cache.key import Keying
+from strangler.cache.policy import CachePolicy
 from strangler.config.snapshot import FieldEdits, Network, Route, Snapshot
 from strangler.rollout import Decision, canary_salt, decide
 from strangler.routing import Table
@@ -22,6 +24,22 @@ from strangler.wire.request import Edits
 #: Share of the head's limit at which its nearness is told: a migration must not meet the limit.
 _NEAR: Final = 0.7
 _NO_EDITS: Final = FieldEdits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cached:
+    """What a route that caches needs at run time.
+
+    route: its key as bytes, the label that it is purged by · arm: what tells the service's
+    copies from legacy's · steers: a request's Cache-Control is heeded.
+    """
+
+    policy: CachePolicy
+    keying: Keying
+    route: bytes
+    key_name: str
+    arm: bytes
+    steers: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +66,7 @@ class Plan:
     rescue: bool
     request_edits: Edits | None
     response_edits: Edits | None
+    cached: Cached | None = None
     page: bytes = b""
 
 
@@ -118,7 +137,21 @@ def _plan(route: Route, upstreams: Mapping[str, Upstream]) -> Plan:
         and route.stage.word in ("canary", "live"),
         request_edits=_edits(edits.request) if edits.request != _NO_EDITS else None,
         response_edits=_edits(edits.response) if edits.response != _NO_EDITS else None,
+        cached=_cached(route),
         page=Path(route.page.path).read_bytes() if route.page is not None else b"",
+    )
+
+
+def _cached(route: Route) -> Cached | None:
+    if route.cache.mode == "none" or route.action != "proxy":
+        return None
+    return Cached(
+        policy=route.cache,
+        keying=Keying.compile(route.cache.key),
+        route=route.key.encode(),
+        key_name=route.key,
+        arm=(route.upstream or "").encode(),
+        steers=route.cache.client_steers,
     )
 
 

@@ -114,8 +114,8 @@ class RequestFields(Fields):
     ``authority`` is Host as sent, or None; ``length`` is Content-Length, or None; ``connection``
     holds the lower-case options of Connection; ``upgrade`` and ``expect`` are lower case;
     ``cookies`` counts the lines of Cookie; ``plain`` tells that nothing here speaks to a proxy: no
-    body, Via, Upgrade, Expect or Max-Forwards; ``forwarded`` is where `strangler.wire.forward`
-    keeps its edit of this block.
+    body, Via, Upgrade, Expect or Max-Forwards; ``forwarded`` and ``simple`` are where
+    `strangler.wire.forward` and the cache keep what they made of this block.
     """
 
     __slots__ = (
@@ -129,6 +129,7 @@ class RequestFields(Fields):
         "length",
         "max_forwards",
         "plain",
+        "simple",
         "upgrade",
         "via",
     )
@@ -143,6 +144,7 @@ class RequestFields(Fields):
         self.connection: frozenset[bytes] = frozenset()
         self.upgrade = self.expect = self.max_forwards = self.via = b""
         self.cookies = 0
+        self.simple: int | None = None
         self.forwarded: dict[object, bytes] = {}
         for name, value in _NOTABLE.findall(self.lower):
             self._notable(name, value.strip(b" \t"))

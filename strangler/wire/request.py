@@ -186,6 +186,13 @@ def _with_body_or_upgrade(
     return Request(head.method, target, block, host_line, length, upgrade)
 
 
+def with_target(request: Request, target: bytes) -> Request:
+    """Return *request* asking for *target*."""
+    return Request(
+        request.method, target, request.block, request.host_line, request.length, request.upgrade
+    )
+
+
 def asking_for_store(
     request: Request, validators: Iterable[tuple[bytes, bytes]], *, whole: bool
 ) -> Request:

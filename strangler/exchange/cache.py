@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cache of one worker, as exchanges use it: look up, collapse, fill, invalidate.
+
+Decisions are `strangler.cache`'s, pure; copies are the `Ladder`'s. This is where a request of a
+cached route goes after its decision: answered from the edge tier at once, or made a reader of the
+fill that gets its key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+from strangler.cache import update
+from strangler.cache.invalidation import SAFE, invalidates, targets
+from strangler.cache.lookup import Lookup, decide
+from strangler.cache.steering import steering
+from strangler.cache.storable import Uncacheable, bypass
+from strangler.cache.tiers.purges import Purge
+from strangler.exchange.fill import Fill, Told
+from strangler.exchange.ladder import Ladder, Ready
+from strangler.exchange.plan import Cached, Plan
+from strangler.routing import AmbiguousPath
+from strangler.wire.head import RequestHead, ResponseHead
+
+if TYPE_CHECKING:
+    from strangler.exchange.cached import CachedExchange
+    from strangler.exchange.edge import Edge
+    from strangler.exchange.plan import View
+
+#: Seconds for which nobody waits for a key whose answer turned out to be one reader's own.
+HIT_FOR_MISS: Final = 10.0
+_MOST_PASSED: Final = 100_000
+
+
+class Cache:
+    """Fills under way, keys not to wait for, and counts; *ladder* holds the copies."""
+
+    def __init__(self, edge: Edge, ladder: Ladder) -> None:
+        self.edge = edge
+        self.ladder = ladder
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._fills: dict[bytes, Fill] = {}
+        self._passed: dict[bytes, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, exchange: CachedExchange, plan: Plan, cached: Cached, key: bytes) -> None:
+        """Answer *exchange* from a copy, or have it wait for one, or send it straight on."""
+        head = exchange.head
+        policy = cached.policy
+        reason = bypass(head, policy)
+        if reason is not None:
+            exchange.alone("method" if reason is Uncacheable.METHOD else "bypass", str(reason))
+            return
+        now = time.time()
+        held = self.ladder.held(key)
+        asked = steering(head, policy)
+        lookup = Lookup("miss", forward="uri-miss")
+        chosen: Ready | None = None
+        if held:
+            until = max(ready.usable_until for ready in held)
+            lookup = decide(
+                [ready.stored for ready in held],
+                head,
+                now=now,
+                steering=asked,
+                usable_until=until,
+            )
+            chosen = next((r for r in held if r.stored is lookup.stored), None)
+        elif asked is not None and asked.only_if_cached and not self.ladder.below:
+            lookup = Lookup("unavailable", forward="uri-miss")
+        outcome = lookup.outcome
+        if chosen is not None and outcome == "hit":
+            self._count(cached, "edge")
+            exchange.serve(chosen.stored, chosen.body, Told(tier="edge"))
+            return
+        if outcome == "unavailable":
+            exchange.unavailable()
+            return
+        if chosen is not None and outcome == "stale":
+            self._count(cached, "stale")
+            exchange.serve(chosen.stored, chosen.body, Told(tier="edge"))
+            self._refresh(exchange, plan, cached, key, lookup, chosen.body)
+            return
+        self._fill(exchange, plan, cached, key, lookup, chosen)
+
+    def _fill(
+        self,
+        exchange: CachedExchange,
+        plan: Plan,
+        cached: Cached,
+        key: bytes,
+        lookup: Lookup,
+        chosen: Ready | None,
+    ) -> None:
+        """Make *exchange* a reader of the fill of *key*, an old or a new one."""
+        head = exchange.head
+        if head.method == b"HEAD":
+            exchange.alone(lookup.forward or "uri-miss", "")
+            return
+        passed = self._passed.get(key, 0.0) > time.monotonic()
+        alone = not cached.policy.collapse or passed or b"\nrange:" in head.fields.lower
+        fill = self._fills.get(key)
+        if fill is not None and fill.joinable and not alone and fill.join(exchange):
+            exchange.wait_for(fill)
+            return
+        body = chosen.body if chosen is not None else b""
+        fill = self._make(exchange, plan, cached, key, lookup, body, shared=not alone)
+        fill.join(exchange)
+        exchange.wait_for(fill)
+        fill.start(look=not passed)
+
+    def _make(
+        self,
+        exchange: CachedExchange,
+        plan: Plan,
+        cached: Cached,
+        key: bytes,
+        lookup: Lookup,
+        body: bytes,
+        *,
+        shared: bool,
+    ) -> Fill:
+        fill = Fill(
+            self,
+            plan,
+            cached,
+            exchange.upstream,
+            key,
+            exchange.head,
+            exchange.request_upstream(),
+            exchange.tags(),
+            origin=(exchange.scheme, exchange.head.authority),
+            lookup=lookup,
+            body=body,
+            shared=shared,
+        )
+        if shared:
+            self._fills[key] = fill
+        return fill
+
+    def _refresh(
+        self,
+        exchange: CachedExchange,
+        plan: Plan,
+        cached: Cached,
+        key: bytes,
+        lookup: Lookup,
+        body: bytes,
+    ) -> None:
+        """Fetch *key* anew in the background, once for all who are served stale meanwhile."""
+        if key in self._fills:
+            return
+        asked = lookup._replace(outcome="revalidate", forward="stale")
+        fill = self._make(exchange, plan, cached, key, asked, body, shared=True)
+        fill.start(look=True)
+
+    # What exchanges tell.
+
+    def responded(self, exchange: CachedExchange, head: ResponseHead, view: View) -> None:
+        """Learn of a response that went past the cache: it may make copies invalid (§4.4)."""
+        request = exchange.head
+        if request.method not in SAFE:
+            if invalidates(request.method, head.status):
+                urls = [
+                    url
+                    for target in targets(request, head, scheme=exchange.scheme)
+                    for url in self._urls(request, target, exchange.scheme, view)
+                ]
+                if urls:
+                    self.ladder.purge_soon(Purge.urls(*urls))
+        elif request.method == b"HEAD" and exchange.key:
+            for ready in self.ladder.held(exchange.key):
+                if update.head_effect(ready.stored, head) == "stale":
+                    self.ladder.forget(ready.stored)
+
+    def _urls(self, request: RequestHead, target: bytes, scheme: bytes, view: View) -> list[bytes]:
+        """Return the keys' URLs of *target*, by the keying of the route that it has."""
+        try:
+            asked = RequestHead.build(b"GET", target, [(b"Host", request.authority)])
+            match = view.table.match(asked)
+        except (AmbiguousPath, ValueError):
+            return []
+        if match is None:
+            return []
+        cached = view.plans[match.value].cached
+        if cached is None:
+            return []
+        host = request.authority.lower()
+        return [cached.keying.url_key(scheme=scheme, host=host, target=target)]
+
+    # What fills tell.
+
+    def fill_over(self, fill: Fill) -> None:
+        """Learn that nobody can join *fill* any more."""
+        if self._fills.get(fill.key) is fill:
+            del self._fills[fill.key]
+
+    def pass_for_a_while(self, key: bytes) -> None:
+        """Let nobody wait for *key*: what it answers is one reader's own (hit-for-miss)."""
+        if len(self._passed) >= _MOST_PASSED:
+            self._passed.clear()
+        self._passed[key] = time.monotonic() + HIT_FOR_MISS
+
+    def refused(self, reason: Uncacheable, plan: Plan) -> None:
+        """Count a response that was not kept, and why."""
+        self.counts["uncacheable", str(reason)] += 1
+
+    def stood_in(self, plan: Plan) -> None:
+        """Count a stale copy that stood in for an upstream that failed."""
+        self.counts["stale_if_error", plan.key] += 1
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run *work*, held until it ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _count(self, cached: Cached, word: str) -> None:
+        self.counts[word, cached.key_name] += 1
+
+    async def close(self) -> None:
+        """End all fills and close the tiers."""
+        for fill in list(self._fills.values()):
+            fill.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await self.ladder.close()

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The exchange of a route that caches: its response may come from a copy or from a fill.
+
+What isn't the cache's business (bodies, tunnels, fallbacks, limits) is `Exchange`'s; this one
+asks the cache first, and falls back to being a plain exchange wherever the cache has no say.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from strangler.cache.deliver import deliver
+from strangler.cache.lookup import Forward
+from strangler.cache.status_field import cache_status
+from strangler.cache.stored import Stored
+from strangler.config.snapshot import Route
+from strangler.errors import AttemptFailed, RequestRejected
+from strangler.exchange.exchange import Exchange
+from strangler.exchange.fill import Fill, Told
+from strangler.exchange.plan import Cached, Plan
+from strangler.exchange.stream import Delivery, Stream
+from strangler.rollout import Decision
+from strangler.routing import Match
+from strangler.upstream import Upstream
+from strangler.wire.framing import Body
+from strangler.wire.head import RequestHead, ResponseHead
+from strangler.wire.request import Request, with_target
+
+if TYPE_CHECKING:
+    from strangler.edge.http1 import Connection
+    from strangler.exchange.edge import Edge
+
+
+class CachedExchange(Exchange):
+    """An exchange that the cache may answer; ``key`` is its primary key."""
+
+    __slots__ = ("_cached", "_delivery", "_fill", "_word", "key")
+
+    _cached: Cached
+
+    def __init__(self, edge: Edge, connection: Connection, head: RequestHead, id_: str) -> None:
+        super().__init__(edge, connection, head, id_)
+        self.key = b""
+        self._fill: Fill | None = None
+        self._delivery: Delivery | None = None
+        self._word = ""
+
+    @property
+    def head(self) -> RequestHead:
+        """Return the request."""
+        return self._head
+
+    @property
+    def upstream(self) -> Upstream:
+        """Return who is to answer."""
+        return self._upstream
+
+    def begin(self, plan: Plan, decision: Decision, match: Match[Route]) -> Exchange | None:
+        """Ask the cache first."""
+        cached = plan.cached
+        assert cached is not None
+        self._cached = cached
+        if self._accept(plan, decision, match):
+            arm = cached.arm if decision.target == "service" else b""
+            self.key = cached.keying.key(self._head, scheme=self.scheme, arm=arm)
+            self._edge.cache.begin(self, plan, cached, self.key)
+        return None if self._over else self
+
+    def request_upstream(self) -> Request:
+        """Return the request for whoever is to answer, its target as it is keyed."""
+        request = self._request(self._upstream)
+        keying = self._cached.keying
+        if keying.raw_query or not self._head.query:
+            return request
+        _, _, query = keying.target(self._head).partition(b"?")
+        path = request.target.partition(b"?")[0]
+        return with_target(request, path + b"?" + query if query else path)
+
+    def tags(self) -> tuple[bytes, ...]:
+        """Return the tags that the route gives its responses, filled with the path's captures."""
+        templates = self._cached.policy.tags
+        if not templates:
+            return ()
+        params = self._match.params
+        return tuple([template.fill(params) for template in templates])
+
+    # What the cache says.
+
+    def wait_for(self, fill: Fill) -> None:
+        """Wait for *fill*, unless it has answered already."""
+        if not self._over and self._delivery is None and self._fetch is None:
+            self._fill = fill
+
+    def alone(self, forward: Forward, detail: str) -> None:
+        """Go straight to the upstream; why, for Cache-Status and the log."""
+        self._fill = None
+        if self._over:
+            return
+        self._word = f"fwd={forward}"
+        self._extra = b"\r\nCache-Status: " + cache_status(
+            self._edge.view.name, forward=forward, detail=detail or None
+        )
+        request = self._request(self._upstream)
+        if self._head.method in (b"GET", b"HEAD"):
+            request = self.request_upstream()
+        self._start_fetch(self._upstream, request)
+
+    def again(self) -> None:
+        """Ask the cache anew: what this exchange waited for is not what it wants."""
+        self._fill = None
+        if not self._over:
+            self._edge.cache.begin(self, self._plan, self._cached, self.key)
+
+    def unavailable(self) -> None:
+        """Answer 504: the client wants nothing but a stored response (RFC 9111 §5.2.1.7)."""
+        self._word = "fwd=request"
+        self.refuse_begun(RequestRejected(504, "only-if-cached: nothing stored"))
+
+    def serve(self, stored: Stored, body: bytes, told: Told) -> None:
+        """Deliver a stored response whole: one write."""
+        self._fill = None
+        if self._over:
+            return
+        delivery = deliver(self._head, stored)
+        content = b""
+        if delivery.stop > delivery.start:
+            whole = delivery.start == 0 and delivery.stop == len(body)
+            content = body if whole else body[delivery.start : delivery.stop]
+        self._status = delivery.status
+        self._sent = len(content)
+        head = self._served_head(delivery.head, stored, told)
+        self._connection.write(head + content)
+        self._end("")
+
+    def serve_stream(self, stored: Stored, stream: Stream, told: Told) -> None:
+        """Deliver a stored response whose content is still arriving."""
+        self._fill = None
+        if self._over:
+            return
+        known = b"\r\nContent-Length:" in stored.head or stored.status in (204, 304)
+        start, stop = 0, None
+        if known:
+            delivery = deliver(self._head, stored)
+            head, self._status = delivery.head, delivery.status
+            start, stop = delivery.start, delivery.stop
+        else:
+            head, self._status = stored.head, stored.status
+            if self._head.method == b"HEAD":
+                stop = 0
+        chunked = stop is None and self._head.version == 11
+        if stop is None and not chunked:
+            self._connection.keep_alive = False
+        data = self._served_head(head, stored, told, chunked=chunked)
+        self._connection.write(data)
+        self._deliver(stream, start=start, stop=stop, chunked=chunked)
+
+    def pass_on(
+        self, upstream: Upstream, head: ResponseHead, stream: Stream, body: Body, detail: str
+    ) -> None:
+        """Deliver a response that is this reader's alone, as if there were no cache."""
+        self._fill = None
+        if self._over:
+            return
+        self._upstream = upstream
+        self._word = "fwd=uri-miss"
+        self._extra = b"\r\nCache-Status: " + cache_status(
+            self._edge.view.name, forward="uri-miss", detail=detail
+        )
+        block = self.head_block(upstream, head, body)
+        self._connection.write(b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, block))
+        self._deliver(stream, chunked=self._chunked)
+
+    def fill_failed(self, error: AttemptFailed, failure: int | str) -> None:
+        """Fall back as the route says, through the cache, or answer the error."""
+        self._fill = None
+        if self._over:
+            return
+        plan = self._plan
+        if (
+            plan.rescue
+            and plan.legacy is not None
+            and not self._rescue_word
+            and self._upstream is plan.service
+            and failure in plan.route.fallback.when
+        ):
+            self._rescue_word = str(failure)
+            self._edge.rescued += 1
+            self._upstream = plan.legacy
+            self.key = self._cached.keying.key(self._head, scheme=self.scheme)
+            self._edge.cache.begin(self, plan, self._cached, self.key)
+        else:
+            self.fetch_failed(error)
+
+    # The engine's receiver, where a delivery or a fill is what runs.
+
+    def client_gone(self) -> None:
+        fill, self._fill = self._fill, None
+        delivery, self._delivery = self._delivery, None
+        super().client_gone()
+        if fill is not None:
+            fill.leave(self)
+        if delivery is not None:
+            self._sent = delivery.sent
+            delivery.leave()
+
+    def pause_writing(self) -> None:
+        if self._delivery is not None:
+            self._delivery.pause()
+        else:
+            super().pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._delivery is not None:
+            self._delivery.resume()
+        else:
+            super().resume_writing()
+
+    def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
+        self._edge.cache.responded(self, head, self._edge.view)
+        super().response_started(head, body, payload)
+
+    def total_expired(self) -> None:
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill.leave(self)
+        super().total_expired()
+
+    # Small steps.
+
+    def _deliver(
+        self, stream: Stream, *, start: int = 0, stop: int | None = None, chunked: bool
+    ) -> None:
+        self._delivery = delivery = Delivery(
+            stream, self._connection, self._delivered, start=start, stop=stop, chunked=chunked
+        )
+        delivery.pump()
+
+    def _delivered(self, complete: bool) -> None:
+        delivery, self._delivery = self._delivery, None
+        if self._over:
+            return
+        if delivery is not None:
+            self._sent = delivery.sent
+        if complete:
+            self._end("")
+        else:
+            self._end_badly("http_response_incomplete")
+
+    def _served_head(
+        self, head: bytes, stored: Stored, told: Told, *, chunked: bool = False
+    ) -> bytes:
+        """Return the whole head of a response from *stored*, up to its empty line."""
+        now = time.time()
+        age = stored.age(now)
+        hit = told.forward is None
+        status = cache_status(
+            self._edge.view.name,
+            hit=hit,
+            forward=told.forward,
+            status=told.status,
+            ttl=stored.lifetime - age,
+            stored=told.kept,
+            collapsed=told.collapsed,
+            detail=told.tier if hit and told.tier else None,
+        )
+        self._word = f"hit,{told.tier}" if hit else f"fwd={told.forward}"
+        if told.collapsed:
+            self._word += ",collapsed"
+        self._first_byte = time.monotonic() - self._began
+        lines = b"Age: %d\r\nCache-Status: %b\r\n" % (age, status)
+        if self.reader_cookie:
+            lines += self.reader_cookie[2:] + b"\r\n"
+        if chunked:
+            lines += b"Transfer-Encoding: chunked\r\n"
+        if not self._connection.keep_alive:
+            lines += b"Connection: close\r\n"
+        elif self._head.version == 10:
+            lines += b"Connection: keep-alive\r\n"
+        return b"%b%b\r\n" % (head, lines)
+
+    def _cache_word(self) -> str:
+        return self._word

@@ -1,0 +1,558 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One getting of a stored response, for however many readers ask for it meanwhile.
+
+A fill looks in the tiers below the edge, takes the lease that keeps other workers from fetching
+the same, fetches, stores, and hands the response to its readers as it arrives. Readers of the
+same key join while that may still help them; as soon as it turns out that the answer is private,
+or is another variant than theirs, each goes its own way at once, and for a while nobody waits for
+that key (hit-for-miss). A refresh in the background is a fill without readers.
+
+look → (found) ──────────────────────────────→ hand out
+    └ (not found) lease → fetch → plan → store → hand out
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+from strangler.cache import store, update
+from strangler.cache.lookup import Forward, Lookup, decide, stands_in
+from strangler.cache.steering import steering
+from strangler.cache.storable import Uncacheable
+from strangler.cache.stored import Stored
+from strangler.cache.tiers.tier import BodyLost
+from strangler.cache.vary import select
+from strangler.errors import AttemptFailed
+from strangler.exchange.fetch import Fetch, failure_word
+from strangler.exchange.ladder import Found, Ladder
+from strangler.exchange.plan import Cached, Plan
+from strangler.exchange.stream import Stream
+from strangler.upstream import Upstream
+from strangler.wire.framing import Body, Length
+from strangler.wire.head import RequestHead, ResponseHead
+from strangler.wire.request import Request, asking_for_store
+
+if TYPE_CHECKING:
+    from strangler.exchange.cache import Cache
+
+_errors = logging.getLogger("strangler.errors")
+
+#: Largest body that is held in one piece for storing, in bytes; larger ones pass through.
+LARGEST: Final = 16 << 20
+#: Readers that may wait for one fill; more are sent on their own way.
+MOST_READERS: Final = 20_000
+#: Seconds for which another worker's lease on a key holds us up.
+LEASE: Final = 5.0
+
+
+class Reader(Protocol):
+    """An exchange that waits for a fill."""
+
+    @property
+    def head(self) -> RequestHead:
+        """Return its request."""
+
+    def alone(self, forward: Forward, detail: str) -> None:
+        """Go your own way, straight to the upstream; why, for Cache-Status."""
+
+    def again(self) -> None:
+        """Ask the cache anew: this fill's answer is not yours."""
+
+    def pass_on(
+        self, upstream: Upstream, head: ResponseHead, stream: Stream, body: Body, detail: str
+    ) -> None:
+        """Deliver a response that is yours alone: head as it came, content from *stream*."""
+
+    def serve(self, stored: Stored, body: bytes, told: Told) -> None:
+        """Deliver a stored response whole."""
+
+    def serve_stream(self, stored: Stored, stream: Stream, told: Told) -> None:
+        """Deliver a stored response whose content arrives in *stream*."""
+
+    def fill_failed(self, error: AttemptFailed, failure: int | str) -> None:
+        """Learn that there is no response; *failure* is the word or status for a fallback."""
+
+
+class Told:
+    """What Cache-Status says of a response out of a fill."""
+
+    __slots__ = ("collapsed", "forward", "kept", "status", "tier")
+
+    def __init__(
+        self,
+        *,
+        tier: str = "",
+        forward: Forward | None = None,
+        status: int | None = None,
+        kept: bool = False,
+        collapsed: bool = False,
+    ) -> None:
+        self.tier = tier
+        self.forward = forward
+        self.status = status
+        self.kept = kept
+        self.collapsed = collapsed
+
+
+class Fill:
+    """A fill of *key* by *request*, as *head* asks for it at *origin* (scheme, authority).
+
+    *lookup* and *body*: what the edge tier had · *shared*: others may join.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        plan: Plan,
+        cached: Cached,
+        upstream: Upstream,
+        key: bytes,
+        head: RequestHead,
+        request: Request,
+        tags: tuple[bytes, ...],
+        *,
+        origin: tuple[bytes, bytes],
+        lookup: Lookup,
+        body: bytes = b"",
+        shared: bool = True,
+    ) -> None:
+        self.cache = cache
+        self.key = key
+        self.lookup = lookup
+        self.shared = shared
+        self.joinable = shared
+        self.readers: list[Reader] = []
+        self._plan = plan
+        self._cached = cached
+        self._upstream = upstream
+        self._head = head
+        self._request = request
+        self._tags = tags
+        self._origin = origin
+        self._body = body
+        self._tier = "edge"
+        self._moments = cache.ladder.moments()
+        self._fetch: Fetch | None = None
+        self._stream = Stream(self._resume)
+        self._planned: Stored | None = None
+        self._keeps = False
+        self._private = False
+        self._over = False
+        self._requested = 0.0
+        self._rest: tuple[Stored, Stored, list[bytes]] | None = None
+        self._release: Callable[[], None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._joined = 0
+
+    # Readers.
+
+    def join(self, reader: Reader) -> bool:
+        """Take *reader* in; False where this fill can't be of use to it (any more)."""
+        if self._planned is not None:
+            if self._stream.gone or not self._suits(self._planned, reader):
+                return False
+            self._joined += 1
+            reader.serve_stream(self._planned, self._stream, self._told(collapsed=True))
+            return True
+        if len(self.readers) >= MOST_READERS:
+            return False
+        self._joined += 1
+        self.readers.append(reader)
+        return True
+
+    def leave(self, reader: Reader) -> None:
+        """Learn that *reader* has gone. The fill goes on if its answer is to be kept."""
+        if reader in self.readers:
+            self.readers.remove(reader)
+        wanted = self.readers or self._stream.readers or self._planned is not None
+        if not wanted and (self._private or not self.shared):
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Drop everything."""
+        if self._over:
+            return
+        if self._fetch is not None:
+            self._fetch.cancel()
+        self._end()
+
+    # Looking.
+
+    def start(self, *, look: bool) -> None:
+        """Begin: in the tiers below where *look* says so, else at the upstream."""
+        ladder = self.cache.ladder
+        if look and ladder.below:
+            self._task = self.cache.spawn(self._look(ladder))
+        else:
+            self._ask()
+
+    async def _look(self, ladder: Ladder) -> None:
+        found = await ladder.search(self.key, self._cached.policy, self._head.fields)
+        if self._over:
+            return
+        if found is None or not await self._use(found):
+            if self._over or await self._another_fetches(ladder):
+                return
+            if not self._over:
+                self._ask()
+
+    async def _use(self, found: Found) -> bool:
+        """Hand out what was found below, if it is fresh enough; else remember it."""
+        stored = found.copy.stored
+        lookup = decide(
+            [stored],
+            self._head,
+            now=time.time(),
+            steering=steering(self._head, self._cached.policy),
+            usable_until=found.usable_until,
+        )
+        body = found.copy.body
+        if lookup.outcome == "hit" or (lookup.outcome == "stale" and body is None):
+            await self._hand_out(found)
+            return True
+        if body is not None and lookup.outcome in ("stale", "revalidate", "complete"):
+            self.lookup, self._body, self._tier = lookup, body, found.name
+        if body is not None and lookup.outcome == "stale":
+            # Its readers have it at once; what is left of this fill is the refresh.
+            for reader in self._take_readers():
+                self._serve(reader, stored, body, Told(tier=found.name))
+            self.lookup = lookup._replace(outcome="revalidate", forward="stale")
+        return False
+
+    async def _hand_out(self, found: Found) -> None:
+        stored, body = found.copy.stored, found.copy.body
+        told = Told(tier=found.name)
+        if body is not None:
+            for reader in self._take_readers():
+                self._serve(reader, stored, body, told)
+            self._end()
+            return
+        self._planned = stored
+        self._stream.passing = True
+        self.joinable = False
+        for reader in self._take_readers():
+            reader.serve_stream(stored, self._stream, told)
+        try:
+            async for piece in found.tier.body(found.copy):
+                self._stream.add(piece)
+                while self._stream.behind and self._stream.readers:
+                    await asyncio.sleep(0.005)
+            self._stream.end()
+        except BodyLost:
+            self._stream.fail()
+            self.cache.ladder.forget(stored)
+        self._end()
+
+    async def _another_fetches(self, ladder: Ladder) -> bool:
+        """Wait for another worker's fetch of the same; True where it has given what we need."""
+        if not self.shared or not self._cached.policy.collapse:
+            return False
+        if not ladder.below:
+            return False
+        tier = ladder.below[0][1]
+        token = await tier.lease(self.key, LEASE)
+        if token is not None:
+            self._release = partial(tier.release, self.key, token)
+            return False
+        await tier.wait(self.key, LEASE)
+        found = await ladder.search(self.key, self._cached.policy, self._head.fields)
+        return found is not None and await self._use(found)
+
+    # Fetching.
+
+    def _ask(self, *, anew: bool = False) -> None:
+        """Ask the upstream; *anew*: without the validators that a 304 did not match."""
+        lookup = self.lookup
+        validators = [] if anew else lookup.validators
+        ranged = b"range" in self._head.fields
+        request = asking_for_store(
+            self._request, validators, whole=lookup.outcome == "complete" or not ranged
+        )
+        if anew:
+            self.lookup = Lookup("miss", forward=lookup.forward)
+        plan = self._plan
+        limits = plan.limits if self._upstream is plan.target else None
+        self._requested = time.time()
+        self._fetch = Fetch(self, self._upstream, request, limits=limits)
+        self._fetch.start()
+
+    # The fetch's sink.
+
+    def interim(self, head: ResponseHead) -> None:
+        """Drop a 1xx: it belongs to the fetch and to no stored response."""
+
+    def upgraded(self, head: ResponseHead, ahead: bytes) -> None:
+        raise AssertionError("no upgrade is ever asked for")
+
+    def tunnel_received(self, data: bytes) -> None:
+        raise AssertionError("no upgrade is ever asked for")
+
+    def tunnel_ended(self) -> None:
+        raise AssertionError("no upgrade is ever asked for")
+
+    def pause_sending(self) -> None:
+        """Have no body to hold back."""
+
+    def resume_sending(self) -> None:
+        """Have no body to send."""
+
+    def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
+        if self._over:
+            return
+        self._upstream.succeeded += 1
+        old = self.lookup.stored
+        if head.status == 304 and old is not None:
+            self._confirmed(old, head)
+        elif stands_in(self.lookup, head.status) and self.lookup.stored is not None:
+            self._drop_fetch()
+            self._serve_old(head.status)
+        elif head.status >= 500 and self._leave_to_fallback(
+            head.status, AttemptFailed("http_response_incomplete", f"status {head.status}")
+        ):
+            return
+        else:
+            self._started(head, body, payload)
+
+    def response_body(self, payload: bytes, body: Body) -> None:
+        if not self._over:
+            self._feed(payload, body)
+
+    def fetch_failed(self, error: AttemptFailed) -> None:
+        if self._over:
+            return
+        self._fetch = None
+        if self._planned is not None or self._private:
+            self._stream.fail()
+            self._end()
+        elif stands_in(self.lookup, None):
+            self._serve_old(None)
+        else:
+            self._fail_readers(error, failure_word(error))
+
+    # What a response means.
+
+    def _confirmed(self, old: Stored, head: ResponseHead) -> None:
+        self._drop_fetch()
+        if not update.confirms(old, head):
+            self.cache.ladder.forget(old)
+            self._ask(anew=True)
+            return
+        stored, reason = update.freshened(
+            old,
+            self._head,
+            head,
+            self._cached.policy,
+            requested=self._requested,
+            received=time.time(),
+        )
+        if reason is None:
+            self.cache.ladder.keep(stored, self._body, self._cached.policy, self._moments)
+        else:
+            self.cache.refused(reason, self._plan)
+            self.cache.ladder.forget(old)
+        told = Told(tier=self._tier, forward=self.lookup.forward, status=304, kept=reason is None)
+        for reader in self._take_readers():
+            self._serve(reader, stored, self._body, told)
+        self._end()
+
+    def _serve_old(self, status: int | None) -> None:
+        """Let the stored response stand in for an upstream that failed (RFC 5861 §4)."""
+        old = self.lookup.stored
+        assert old is not None
+        told = Told(tier=self._tier, forward="stale", status=status)
+        self.cache.stood_in(self._plan)
+        for reader in self._take_readers():
+            self._serve(reader, old, self._body, told)
+        self._end()
+
+    def _started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
+        block = self.cache.edge.mended(self._plan, self._upstream, head, *self._origin)
+        shown = ResponseHead.parse(b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, block))
+        assert shown is not None
+        planned = store.plan(
+            self._head,
+            shown,
+            self._cached.policy,
+            key=self.key,
+            requested=self._requested,
+            received=time.time(),
+            tags=self._tags,
+            route=self._cached.route,
+        )
+        if isinstance(planned, Uncacheable):
+            self._refused(planned, head, body, payload)
+            return
+        old = self.lookup.stored
+        if self.lookup.outcome == "complete" and old is not None and planned.span is not None:
+            self._rest = (old, planned, [])
+            self._feed(payload, body)
+            return
+        self._keeps = store.replaces(old, planned.status)
+        if not self._keeps:
+            self.cache.refused(Uncacheable.WORSE, self._plan)
+        if isinstance(body, Length) and planned.status not in (204, 304):
+            expected = body.left + len(payload) if not body.ended else len(payload)
+            sealed = store.seal(planned, expected)
+            planned = sealed if isinstance(sealed, Stored) else planned
+            if expected > LARGEST:
+                self._pass_through()
+        self._planned = planned
+        told = self._told()
+        for number, reader in enumerate(self._take_readers()):
+            if self._suits(planned, reader):
+                reader.serve_stream(
+                    planned, self._stream, told if not number else self._told(collapsed=True)
+                )
+            else:
+                reader.again()
+        self._feed(payload, body)
+
+    def _refused(self, reason: Uncacheable, head: ResponseHead, body: Body, payload: bytes) -> None:
+        """Give an answer that may not be kept to the one who asked, and to nobody else."""
+        self._private = True
+        self.joinable = False
+        self.cache.refused(reason, self._plan)
+        if self.shared:
+            self.cache.pass_for_a_while(self.key)
+        readers = self._take_readers()
+        mine = [reader for reader in readers if reader.head is self._head]
+        self._stream.passing = True
+        for reader in mine[:1]:
+            reader.pass_on(self._upstream, head, self._stream, body, str(reason))
+        self.cache.fill_over(self)
+        for reader in readers:
+            if reader not in mine[:1]:
+                reader.alone("uri-miss", str(reason))
+        if not mine:
+            self.cancel()
+        else:
+            self._feed(payload, body)
+
+    def _feed(self, payload: bytes, body: Body) -> None:
+        if self._rest is not None:
+            self._rest[2].append(payload)
+            if body.ended:
+                self._completed()
+            return
+        stream = self._stream
+        if payload:
+            stream.add(payload)
+        if stream.size > LARGEST and not stream.passing:
+            self._pass_through()
+        if body.ended:
+            self._fetch = None
+            if self._keeps and self._planned is not None:
+                self._store(self._planned, stream.whole())
+            stream.end()
+            self._end()
+        elif stream.passing:
+            if not stream.readers:
+                self.cancel()
+            elif stream.behind and self._fetch is not None:
+                self._fetch.pause_reading()
+
+    def _resume(self) -> None:
+        if self._stream.passing and self._fetch is not None:
+            if self._stream.readers:
+                self._fetch.resume_reading()
+            else:
+                self.cancel()
+
+    def _pass_through(self) -> None:
+        """Hold no more of a body that is too large to be kept."""
+        self._keeps = False
+        self.joinable = False
+        self._stream.passing = True
+        self.cache.refused(Uncacheable.INCOMPLETE, self._plan)
+
+    def _store(self, planned: Stored, body: bytes) -> None:
+        if planned.length == len(body) and planned.head.find(b"\r\nContent-Length:") >= 0:
+            sealed: Stored | Uncacheable = planned
+        elif planned.length:
+            return  # not as long as announced: nothing to keep
+        else:
+            sealed = store.seal(planned, len(body))
+        if isinstance(sealed, Stored):
+            self.cache.ladder.keep(sealed, body, self._cached.policy, self._moments)
+        else:
+            self.cache.refused(sealed, self._plan)
+
+    def _completed(self) -> None:
+        """Hand out the whole that two parts make (RFC 9111 §3.4), or ask for it anew."""
+        assert self._rest is not None
+        old, planned, pieces = self._rest
+        self._rest = None
+        self._fetch = None
+        rest = b"".join(pieces)
+        sealed = store.seal(planned, len(rest))
+        whole = None
+        if isinstance(sealed, Stored):
+            whole = update.completed(old, self._body, sealed, rest)
+        if whole is None or whole[0].span is not None:
+            self.cache.ladder.forget(old)
+            self._ask(anew=True)
+            return
+        stored, content = whole
+        self.cache.ladder.keep(stored, content, self._cached.policy, self._moments)
+        told = Told(tier=self._tier, forward="partial", status=206, kept=True)
+        for reader in self._take_readers():
+            self._serve(reader, stored, content, told)
+        self._end()
+
+    # Small steps.
+
+    def _suits(self, stored: Stored, reader: Reader) -> bool:
+        fields = reader.head.fields
+        if not stored.authorized and b"\nauthorization:" in fields.lower:
+            return False
+        if stored.span is not None and reader.head is not self._head:
+            return False
+        return select([stored], fields) is stored
+
+    def _serve(self, reader: Reader, stored: Stored, body: bytes, told: Told) -> None:
+        if self._suits(stored, reader):
+            reader.serve(stored, body, told)
+        else:
+            reader.again()
+
+    def _told(self, *, collapsed: bool = False) -> Told:
+        return Told(forward=self.lookup.forward, kept=self._keeps, collapsed=collapsed)
+
+    def _leave_to_fallback(self, failure: int | str, error: AttemptFailed) -> bool:
+        """Let each reader fall back as its route says; False where the route doesn't say so."""
+        plan = self._plan
+        if self._upstream is plan.legacy or not plan.rescue:
+            return False
+        if failure not in plan.route.fallback.when:
+            return False
+        self._fail_readers(error, failure)
+        return True
+
+    def _fail_readers(self, error: AttemptFailed, failure: int | str) -> None:
+        self._drop_fetch()
+        readers = self._take_readers()
+        self._end()
+        for reader in readers:
+            reader.fill_failed(error, failure)
+
+    def _take_readers(self) -> list[Reader]:
+        readers, self.readers = self.readers, []
+        return readers
+
+    def _drop_fetch(self) -> None:
+        fetch, self._fetch = self._fetch, None
+        if fetch is not None:
+            fetch.cancel()
+
+    def _end(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self.cache.fill_over(self)
+        if self._release is not None:
+            self._release()

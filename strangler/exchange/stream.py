@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A body on its way to several readers, each at its own pace.
+
+A fill (or a tier that reads in slices) adds pieces as they come; a delivery takes them when its
+reader is ready. While the body may still be wanted whole, all pieces are held; once it is
+`passing` only what the slowest reader hasn't taken is, and the source is told to wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from strangler.wire.framing import chunk, last_chunk
+
+if TYPE_CHECKING:
+    from strangler.edge.http1 import Connection
+
+
+class Stream:
+    """Pieces of one body, numbered from 0; ``gone`` of them are held no more.
+
+    ``held`` counts bytes held, ``size`` all bytes so far.
+    """
+
+    __slots__ = ("ended", "failed", "gone", "held", "passing", "pieces", "readers", "ready", "size")
+
+    def __init__(self, ready: Callable[[], None] | None = None) -> None:
+        """Make an empty stream; *ready* is called when the slowest reader has caught up."""
+        self.pieces: list[bytes] = []
+        self.gone = 0
+        self.held = 0
+        self.size = 0
+        self.ended = False
+        self.failed = False
+        self.passing = False
+        self.readers: list[Delivery] = []
+        self.ready = ready
+
+    @property
+    def behind(self) -> bool:
+        """Tell whether some reader has yet to take what is held."""
+        return any(reader.at < self.gone + len(self.pieces) for reader in self.readers)
+
+    def add(self, piece: bytes) -> None:
+        """Add *piece* (not empty) and hand it to whoever is ready."""
+        self.pieces.append(piece)
+        self.held += len(piece)
+        self.size += len(piece)
+        for reader in tuple(self.readers):
+            reader.pump()
+        if self.passing:
+            self.drop_taken()
+
+    def end(self) -> None:
+        """End the body."""
+        self.ended = True
+        for reader in tuple(self.readers):
+            reader.pump()
+
+    def fail(self) -> None:
+        """Break the body off: what was sent of it must not look complete."""
+        self.failed = True
+        for reader in tuple(self.readers):
+            reader.pump()
+
+    def whole(self) -> bytes:
+        """Return the body so far; only while nothing has been dropped."""
+        return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+
+    def taken(self) -> None:
+        """Learn from a reader that it has caught up."""
+        if self.passing:
+            self.drop_taken()
+        if self.ready is not None and not self.behind:
+            self.ready()
+
+    def drop_taken(self) -> None:
+        """Let go of what every reader has taken."""
+        if self.readers:
+            slowest = min(reader.at for reader in self.readers)
+        else:
+            slowest = self.gone + len(self.pieces)
+        count = slowest - self.gone
+        if count > 0:
+            self.held -= sum(map(len, self.pieces[:count]))
+            del self.pieces[:count]
+            self.gone = slowest
+
+
+class Delivery:
+    """One reader of *stream*: bytes *start* to *stop* of it (None: to its end), framed.
+
+    ``at`` is the number of the next piece to take; *done* is called once: True where the body
+    went out as announced.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_done",
+        "_left",
+        "_paused",
+        "_skip",
+        "_stream",
+        "at",
+        "sent",
+    )
+
+    def __init__(
+        self,
+        stream: Stream,
+        connection: Connection,
+        done: Callable[[bool], None],
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        chunked: bool = False,
+    ) -> None:
+        self.at = 0
+        self.sent = 0
+        self._stream = stream
+        self._connection = connection
+        self._done = done
+        self._skip = start
+        self._left = None if stop is None else stop - start
+        self._chunked = chunked
+        self._paused = False
+        stream.readers.append(self)
+
+    def pause(self) -> None:
+        """Take nothing for now: the reader is slow."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on."""
+        self._paused = False
+        self.pump()
+
+    def leave(self) -> None:
+        """Stop reading: the reader has gone."""
+        if self in self._stream.readers:
+            self._stream.readers.remove(self)
+            self._stream.taken()
+
+    def pump(self) -> None:
+        """Send what is there, as far as the reader takes it."""
+        stream = self._stream
+        if self not in stream.readers:
+            return
+        moved = False
+        while not self._paused and self.at < stream.gone + len(stream.pieces) and self._left != 0:
+            piece = stream.pieces[self.at - stream.gone]
+            self.at += 1
+            moved = True
+            self._send(piece)
+        caught_up = self.at >= stream.gone + len(stream.pieces)
+        if self._left == 0 or (caught_up and stream.ended):
+            self._end(complete=self._left in (None, 0))
+        elif stream.failed and caught_up:
+            self._end(complete=False)
+        elif moved and caught_up:
+            stream.taken()
+
+    def _send(self, piece: bytes) -> None:
+        if self._skip:
+            skipped = min(self._skip, len(piece))
+            self._skip -= skipped
+            piece = piece[skipped:]
+        if self._left is not None:
+            piece = piece[: self._left]
+            self._left -= len(piece)
+        if piece:
+            self.sent += len(piece)
+            self._connection.write(chunk(piece) if self._chunked else piece)
+
+    def _end(self, *, complete: bool) -> None:
+        self._stream.readers.remove(self)
+        if complete and self._chunked:
+            self._connection.write(last_chunk())
+        self._stream.taken()
+        self._done(complete)
