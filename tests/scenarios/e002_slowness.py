@@ -7,7 +7,17 @@ import time
 
 import pytest
 
-from strangler.testing import Closed, Edge, Upstream, build, configuration, endless, respond, until
+from strangler.testing import (
+    Closed,
+    Edge,
+    Scenario,
+    Upstream,
+    build,
+    configuration,
+    endless,
+    respond,
+    until,
+)
 
 LIMITS = {
     "head_timeout": "600ms",
@@ -138,11 +148,13 @@ def test_two_hundred_slow_loris_are_closed_and_hurt_nobody(edge):
             client.close()
 
 
-def test_idle_connections_cost_little_and_are_let_go(edge):
-    before = edge.sockets()
-    clients = [edge.client() for _ in range(500)]
-    until(lambda: edge.sockets() >= before + 450)
+def test_idle_connections_are_let_go(scene: Scenario):
+    scene.upstream("legacy")
+    edge = scene.proxy(limits={"idle_timeout": "4s"})
     edge.get("/").expect(200)
-    until(lambda: edge.sockets() <= before + 3, timeout=6)
-    for client in clients:
-        client.close()
+    before = edge.sockets()
+    for _ in range(300):
+        scene.connect()
+    until(lambda: edge.sockets() >= before + 300)
+    edge.get("/").expect(200)
+    until(lambda: edge.sockets() <= before, timeout=10)
