@@ -14,16 +14,18 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
-from strangler.cache import update
+from strangler.cache import store, update
 from strangler.cache.invalidation import SAFE, invalidates, targets
 from strangler.cache.lookup import Lookup, decide
 from strangler.cache.steering import steering
 from strangler.cache.storable import Uncacheable, bypass
+from strangler.cache.stored import Stored
 from strangler.cache.tiers.purges import Purge
-from strangler.exchange.fill import Fill, Told
+from strangler.exchange.fill import LARGEST, Fill, Told
 from strangler.exchange.ladder import Ladder, Ready
 from strangler.exchange.plan import Cached, Plan
 from strangler.routing import AmbiguousPath
+from strangler.wire.framing import Body
 from strangler.wire.head import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
@@ -34,6 +36,31 @@ if TYPE_CHECKING:
 #: Seconds for which nobody waits for a key whose answer turned out to be one reader's own.
 HIT_FOR_MISS: Final = 10.0
 _MOST_PASSED: Final = 100_000
+
+
+class Keeping:
+    """Gathers the body of a response that goes past the cache and is to be kept all the same."""
+
+    __slots__ = ("_cached", "_ladder", "_moments", "_pieces", "_planned", "_size")
+
+    def __init__(self, ladder: Ladder, planned: Stored, cached: Cached) -> None:
+        self._ladder = ladder
+        self._planned = planned
+        self._cached = cached
+        self._moments = ladder.moments()
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def take(self, payload: bytes, body: Body) -> None:
+        """Take *payload*; keep the response when its body has ended."""
+        self._size += len(payload)
+        if self._size <= LARGEST:
+            self._pieces.append(payload)
+            if body.ended:
+                sealed = store.seal(self._planned, self._size)
+                if isinstance(sealed, Stored):
+                    content = b"".join(self._pieces)
+                    self._ladder.keep(sealed, content, self._cached.policy, self._moments)
 
 
 class Cache:
@@ -99,6 +126,7 @@ class Cache:
         """Make *exchange* a reader of the fill of *key*, an old or a new one."""
         head = exchange.head
         if head.method == b"HEAD":
+            exchange.standby = (lookup, chosen) if chosen is not None else None
             exchange.alone(lookup.forward or "uri-miss", "")
             return
         passed = self._passed.get(key, 0.0) > time.monotonic()
@@ -172,10 +200,43 @@ class Cache:
                 ]
                 if urls:
                     self.ladder.purge_soon(Purge.urls(*urls))
-        elif request.method == b"HEAD" and exchange.key:
-            for ready in self.ladder.held(exchange.key):
-                if update.head_effect(ready.stored, head) == "stale":
-                    self.ladder.forget(ready.stored)
+        elif request.method == b"HEAD" and exchange.standby is not None:
+            self._head_responded(exchange, exchange.standby[1], head)
+
+    def _head_responded(self, exchange: CachedExchange, ready: Ready, head: ResponseHead) -> None:
+        """Let a HEAD's response freshen the stored GET's, or make it stale (§4.3.5)."""
+        effect = update.head_effect(ready.stored, head)
+        if effect == "stale":
+            self.ladder.forget(ready.stored)
+        elif effect == "update":
+            shown = self.edge.shown(exchange.plan, exchange.upstream, head, exchange)
+            now = time.time()
+            policy = exchange.cached.policy
+            stored, reason = update.freshened(
+                ready.stored, exchange.head, shown, policy, requested=now, received=now
+            )
+            if reason is None:
+                self.ladder.keep(stored, ready.body, policy, self.ladder.moments())
+
+    def keeping(
+        self, exchange: CachedExchange, plan: Plan, cached: Cached, head: ResponseHead
+    ) -> Keeping | None:
+        """Return what keeps a POST's response for GET, where it is one (RFC 9110 §9.3.3)."""
+        now = time.time()
+        shown = self.edge.shown(plan, exchange.upstream, head, exchange)
+        planned = store.plan(
+            exchange.head,
+            shown,
+            cached.policy,
+            key=exchange.key,
+            requested=now,
+            received=now,
+            tags=exchange.tags(),
+            route=cached.route,
+        )
+        if isinstance(planned, Uncacheable):
+            return None
+        return Keeping(self.ladder, planned, cached)
 
     def _urls(self, request: RequestHead, target: bytes, scheme: bytes, view: View) -> list[bytes]:
         """Return the keys' URLs of *target*, by the keying of the route that it has."""

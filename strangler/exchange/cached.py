@@ -11,13 +11,15 @@ import time
 from typing import TYPE_CHECKING
 
 from strangler.cache.deliver import deliver
-from strangler.cache.lookup import Forward
+from strangler.cache.lookup import Forward, Lookup, stands_in
 from strangler.cache.status_field import cache_status
 from strangler.cache.stored import Stored
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
+from strangler.exchange.cache import Keeping
 from strangler.exchange.exchange import Exchange
 from strangler.exchange.fill import Fill, Told
+from strangler.exchange.ladder import Ready
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.stream import Delivery, Stream
 from strangler.rollout import Decision
@@ -33,28 +35,29 @@ if TYPE_CHECKING:
 
 
 class CachedExchange(Exchange):
-    """An exchange that the cache may answer; ``key`` is its primary key."""
+    """An exchange that the cache may answer.
 
-    __slots__ = ("_cached", "_delivery", "_fill", "_word", "key")
+    ``key`` is its primary key; ``standby`` is a HEAD's stored GET, which may stand in for the
+    upstream and is freshened by its answer.
+    """
+
+    __slots__ = ("_cached", "_delivery", "_fill", "_keeping", "_word", "key", "standby")
 
     _cached: Cached
 
     def __init__(self, edge: Edge, connection: Connection, head: RequestHead, id_: str) -> None:
         super().__init__(edge, connection, head, id_)
         self.key = b""
+        self.standby: tuple[Lookup, Ready] | None = None
         self._fill: Fill | None = None
         self._delivery: Delivery | None = None
+        self._keeping: Keeping | None = None
         self._word = ""
 
     @property
-    def head(self) -> RequestHead:
-        """Return the request."""
-        return self._head
-
-    @property
-    def upstream(self) -> Upstream:
-        """Return who is to answer."""
-        return self._upstream
+    def cached(self) -> Cached:
+        """Return what the route says of caching."""
+        return self._cached
 
     def begin(self, plan: Plan, decision: Decision, match: Match[Route]) -> Exchange | None:
         """Ask the cache first."""
@@ -156,16 +159,22 @@ class CachedExchange(Exchange):
         self._deliver(stream, start=start, stop=stop, chunked=chunked)
 
     def pass_on(
-        self, upstream: Upstream, head: ResponseHead, stream: Stream, body: Body, detail: str
+        self,
+        upstream: Upstream,
+        head: ResponseHead,
+        stream: Stream,
+        body: Body,
+        forward: Forward,
+        detail: str,
     ) -> None:
         """Deliver a response that is this reader's alone, as if there were no cache."""
         self._fill = None
         if self._over:
             return
         self._upstream = upstream
-        self._word = "fwd=uri-miss"
+        self._word = f"fwd={forward}"
         self._extra = b"\r\nCache-Status: " + cache_status(
-            self._edge.view.name, forward="uri-miss", detail=detail
+            self._edge.view.name, forward=forward, detail=detail
         )
         block = self.head_block(upstream, head, body)
         self._connection.write(b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, block))
@@ -217,8 +226,33 @@ class CachedExchange(Exchange):
             super().resume_writing()
 
     def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
-        self._edge.cache.responded(self, head, self._edge.view)
+        cache = self._edge.cache
+        if self._stands_in(head.status):
+            return
+        cache.responded(self, head, self._edge.view)
+        if self._head.method == b"POST":
+            self._keeping = cache.keeping(self, self._plan, self._cached, head)
+        if self._keeping is not None:
+            self._keeping.take(payload, body)
         super().response_started(head, body, payload)
+
+    def fetch_failed(self, error: AttemptFailed) -> None:
+        if not self._stands_in(None):
+            super().fetch_failed(error)
+
+    def _stands_in(self, status: int | None) -> bool:
+        """Serve the stored GET to a HEAD whose upstream failed, where it may stand in."""
+        if self.standby is None or self._status or not stands_in(self.standby[0], status):
+            return False
+        ready, self.standby = self.standby[1], None
+        self._drop_fetch()
+        self.serve(ready.stored, b"", Told(tier="edge", forward="stale", status=status))
+        return True
+
+    def response_body(self, payload: bytes, body: Body) -> None:
+        if self._keeping is not None:
+            self._keeping.take(payload, body)
+        super().response_body(payload, body)
 
     def total_expired(self) -> None:
         fill, self._fill = self._fill, None
@@ -269,8 +303,9 @@ class CachedExchange(Exchange):
             self._word += ",collapsed"
         self._first_byte = time.monotonic() - self._began
         lines = b"Age: %d\r\nCache-Status: %b\r\n" % (age, status)
-        if self.reader_cookie:
-            lines += self.reader_cookie[2:] + b"\r\n"
+        cookies = told.cookies + self.reader_cookie
+        if cookies:
+            lines += cookies[2:] + b"\r\n"
         if chunked:
             lines += b"Transfer-Encoding: chunked\r\n"
         if not self._connection.keep_alive:

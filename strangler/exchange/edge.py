@@ -213,6 +213,15 @@ class Edge:
         )  # fmt: skip
         return True
 
+    def shown(
+        self, plan: Plan, upstream: Upstream, head: ResponseHead, to: Exchange
+    ) -> ResponseHead:
+        """Return *head* as the reader of *to* may see it."""
+        block = self.mended(plan, upstream, head, to.scheme, to.head.authority)
+        shown = ResponseHead.parse(b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, block))
+        assert shown is not None
+        return shown
+
     def mended(
         self, plan: Plan, upstream: Upstream, head: ResponseHead, scheme: bytes, authority: bytes
     ) -> bytes:

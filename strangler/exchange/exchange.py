@@ -118,6 +118,21 @@ class Exchange:
         if given is not None and 0 < len(given) <= 128 and given.isascii():
             self.id = given.decode()
 
+    @property
+    def head(self) -> RequestHead:
+        """Return the request."""
+        return self._head
+
+    @property
+    def plan(self) -> Plan:
+        """Return the route's plan, once `begin` has been called."""
+        return self._plan
+
+    @property
+    def upstream(self) -> Upstream:
+        """Return who is to answer."""
+        return self._upstream
+
     # The edge's own answers.
 
     def refuse_begun(self, error: RequestRejected) -> None:

@@ -60,11 +60,20 @@ class Reader(Protocol):
     def alone(self, forward: Forward, detail: str) -> None:
         """Go your own way, straight to the upstream; why, for Cache-Status."""
 
+    def interim(self, head: ResponseHead) -> None:
+        """Take a 1xx."""
+
     def again(self) -> None:
         """Ask the cache anew: this fill's answer is not yours."""
 
     def pass_on(
-        self, upstream: Upstream, head: ResponseHead, stream: Stream, body: Body, detail: str
+        self,
+        upstream: Upstream,
+        head: ResponseHead,
+        stream: Stream,
+        body: Body,
+        forward: Forward,
+        detail: str,
     ) -> None:
         """Deliver a response that is yours alone: head as it came, content from *stream*."""
 
@@ -79,9 +88,11 @@ class Reader(Protocol):
 
 
 class Told:
-    """What Cache-Status says of a response out of a fill."""
+    """What a reader is told of how its response came: for Cache-Status, and the Set-Cookie lines
+    (each behind its CRLF) that only the reader whose request was sent may have.
+    """
 
-    __slots__ = ("collapsed", "forward", "kept", "status", "tier")
+    __slots__ = ("collapsed", "cookies", "forward", "kept", "status", "tier")
 
     def __init__(
         self,
@@ -91,7 +102,9 @@ class Told:
         status: int | None = None,
         kept: bool = False,
         collapsed: bool = False,
+        cookies: bytes = b"",
     ) -> None:
+        self.cookies = cookies
         self.tier = tier
         self.forward = forward
         self.status = status
@@ -284,7 +297,10 @@ class Fill:
     # The fetch's sink.
 
     def interim(self, head: ResponseHead) -> None:
-        """Drop a 1xx: it belongs to the fetch and to no stored response."""
+        """Pass a 1xx on to the one whose request was sent; it is never stored."""
+        for reader in self.readers:
+            if reader.head is self._head:
+                reader.interim(head)
 
     def upgraded(self, head: ResponseHead, ahead: bytes) -> None:
         raise AssertionError("no upgrade is ever asked for")
@@ -403,6 +419,10 @@ class Fill:
                 self._pass_through()
         self._planned = planned
         told = self._told()
+        if b"set-cookie" in shown.notable:
+            told.cookies = b"".join(
+                b"\r\nSet-Cookie: " + value for value in shown.all(b"set-cookie")
+            )
         for number, reader in enumerate(self._take_readers()):
             if self._suits(planned, reader):
                 reader.serve_stream(
@@ -423,7 +443,8 @@ class Fill:
         mine = [reader for reader in readers if reader.head is self._head]
         self._stream.passing = True
         for reader in mine[:1]:
-            reader.pass_on(self._upstream, head, self._stream, body, str(reason))
+            forward = self.lookup.forward or "uri-miss"
+            reader.pass_on(self._upstream, head, self._stream, body, forward, str(reason))
         self.cache.fill_over(self)
         for reader in readers:
             if reader not in mine[:1]:
@@ -478,9 +499,20 @@ class Fill:
         else:
             sealed = store.seal(planned, len(body))
         if isinstance(sealed, Stored):
+            if sealed.span is not None:
+                sealed, body = self._joined_parts(sealed, body)
             self.cache.ladder.keep(sealed, body, self._cached.policy, self._moments)
         else:
             self.cache.refused(sealed, self._plan)
+
+    def _joined_parts(self, part: Stored, body: bytes) -> tuple[Stored, bytes]:
+        """Return *part* joined with a part that is held already, where they fit (§3.4)."""
+        for ready in self.cache.ladder.held(self.key):
+            if ready.stored.span is not None:
+                joined = update.completed(ready.stored, ready.body, part, body)
+                if joined is not None:
+                    return joined
+        return part, body
 
     def _completed(self) -> None:
         """Hand out the whole that two parts make (RFC 9111 §3.4), or ask for it anew."""
