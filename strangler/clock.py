@@ -35,6 +35,9 @@ class Waits(Generic[Item]):
     def __len__(self) -> int:
         return len(self._began)
 
+    def __contains__(self, item: object) -> bool:
+        return item in self._began
+
     def start(self, item: Item) -> None:
         """Begin *item*'s wait; one that is under way begins anew."""
         self._began.pop(item, None)

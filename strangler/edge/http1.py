@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import re
 import socket
 import struct
+import sys
+import termios
 from typing import Any, Final, Protocol, cast
 
 from tornado.httputil import HTTPServerConnectionDelegate
@@ -98,6 +101,7 @@ class Connection(asyncio.Protocol):
         "_eof",
         "_held",
         "_lingering",
+        "_taken",
         "_tunnel",
         "busy",
         "keep_alive",
@@ -128,6 +132,7 @@ class Connection(asyncio.Protocol):
         self._eof = False
         self._held = False
         self._lingering = False
+        self._taken = 0
         self._tunnel = False
 
     # What the transport tells.
@@ -173,14 +178,17 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         if self._tunnel and self.receiver is not None:
+            over, self._eof = self._eof, True
             self.receiver.raw_ended()
-            return True
+            return not over and self.transport.can_write_eof()
         if not self.busy or self._body is not None or self._lingering:
             return False
+        if not self.transport.can_write_eof():
+            return False  # TLS knows no half of a connection
         # A client may close its sending side and still read (RFC 9112 §9.6); one that went away
         # altogether looks the same until something is written to it.
         self._eof = True
-        self.server.loop.call_later(_HALF_CLOSED, self._still_there, self.receiver, self.written)
+        self.server.loop.call_later(_HALF_CLOSED, self._still_there, self.written)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -198,7 +206,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._choked = True
-        self.server.waits_write.start(self)
+        self._wait_for_reader()
         if self.receiver is not None:
             self.receiver.pause_writing()
 
@@ -215,8 +223,8 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send *data*, framed by the caller; nothing happens where the reader has gone."""
         if not self.transport.is_closing():
-            self.transport.write(data)
             self.written += len(data)
+            self.transport.write(data)
 
     def pause_reading(self) -> None:
         """Take no more of the request body for now; the body's time limit stands still."""
@@ -277,18 +285,18 @@ class Connection(asyncio.Protocol):
 
     def end_writing(self) -> None:
         """Send what is written and no more, but go on reading (a tunnel's one way has ended)."""
-        if not self.transport.is_closing():
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-            else:
-                self.transport.close()
+        over, self._eof = self._eof, True
+        if over or not self.transport.can_write_eof():
+            self.close()
+        elif not self.transport.is_closing():
+            self.transport.write_eof()
 
     def close(self) -> None:
         """Send what is written, then close."""
         self._lingering = True
         if not self.transport.is_closing():
             if self.transport.get_write_buffer_size():
-                self.server.waits_write.start(self)
+                self._wait_for_reader()
             self.transport.close()
 
     def linger(self) -> None:
@@ -311,8 +319,8 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Reset the connection: what was sent must not look complete."""
         self._lingering = True
-        if self.transport.is_closing():
-            return
+        if self not in self.server.open:
+            return  # its descriptor may be another's by now
         sock = self.transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -338,6 +346,8 @@ class Connection(asyncio.Protocol):
             data = data[2:]
             if not data:
                 self._buffer = b""
+                self.server.waits_head.end(self)
+                self.server.waits_idle.start(self)
                 return
             end = data.find(b"\r\n\r\n")
             seen = 0
@@ -375,6 +385,8 @@ class Connection(asyncio.Protocol):
             return RequestRejected(414, f"request line: expected at most {limits.line} bytes")
         if len(data) > limits.head:
             return RequestRejected(431, f"head: expected at most {limits.head} bytes")
+        if data == b"\r":
+            return None  # half of an empty line before the request
         if _START_OF_LINE.match(data) is None or _HOPELESS.search(data, seen) is not None:
             return RequestRejected(400, "head: malformed")
         return None
@@ -488,9 +500,12 @@ class Connection(asyncio.Protocol):
         self._fail_body(RequestRejected(408, "request body: nothing more came in time"))
 
     def write_expired(self) -> None:
-        """Give up on a reader that takes nothing."""
-        self.server.slow_readers += 1
-        self.abort()
+        """Give up on a reader that took nothing in all that time."""
+        before = self._taken
+        self._wait_for_reader()
+        if self._taken <= before:
+            self.server.slow_readers += 1
+            self.abort()
 
     def tunnel_expired(self) -> None:
         """Close a tunnel in which nothing moved."""
@@ -498,15 +513,28 @@ class Connection(asyncio.Protocol):
 
     def linger_expired(self) -> None:
         """Give up reading what nobody wants."""
-        self.transport.close()
+        self.close()
 
-    def _still_there(self, receiver: Receiver | None, written: int) -> None:
-        if receiver is None or self.receiver is not receiver or self._lingering:
+    def _wait_for_reader(self) -> None:
+        """Begin the reader's time anew, noting what has arrived at its end by now.
+
+        The kernel says how much of what it was given has not: it may hold megabytes, and asks for
+        more of them only when a third of its room is free.
+        """
+        self._taken = self.written - self.transport.get_write_buffer_size()
+        sock = self.transport.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            unsent = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+            self._taken -= int.from_bytes(unsent, sys.byteorder)
+        self.server.waits_write.start(self)
+
+    def _still_there(self, written: int) -> None:
+        if self._lingering or self._tunnel:
             return
         if self.written == written:
             self.transport.abort()
         else:
-            self.server.loop.call_later(_HALF_CLOSED, self._still_there, receiver, self.written)
+            self.server.loop.call_later(_HALF_CLOSED, self._still_there, self.written)
 
 
 class Server:
@@ -534,7 +562,7 @@ class Server:
         self._listeners: list[asyncio.AbstractServer] = []
         self._ticker = ticker if ticker is not None else Ticker(self.loop)
         self._ticker.start()
-        self.all_waits: set[Waits[Connection]] = set()
+        self.all_waits: tuple[Waits[Connection], ...] = ()
         self._set_waits()
 
     def _set_waits(self) -> None:
@@ -557,19 +585,29 @@ class Server:
         )
         #: Heads up to this length can't break a limit of line, fields or head.
         self.plain_head = min(1020, limits.line, limits.head - 4, limits.fields * 4 - 4)
-        self.all_waits |= {
+        self.all_waits = self._waits()
+
+    def _waits(self) -> tuple[Waits[Connection], ...]:
+        return (
             self.waits_tunnel,
             self.waits_idle,
             self.waits_head,
             self.waits_body,
             self.waits_write,
             self.waits_linger,
-        }
+        )
 
     def set_limits(self, limits: Limits) -> None:
-        """Apply *limits* to what begins from now on."""
+        """Apply *limits* to what begins from now on; waits under way begin anew with theirs."""
+        before = self._waits()
         self.limits = limits
         self._set_waits()
+        for old, new in zip(before, self._waits(), strict=True):
+            if old is not new:
+                for connection in self.open:
+                    if connection in old:
+                        old.end(connection)
+                        new.start(connection)
 
     @property
     def connections(self) -> int:

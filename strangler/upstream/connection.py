@@ -61,11 +61,15 @@ class Taker(Protocol):
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """A connection to *endpoint*; idle when ``taker`` is None."""
+    """A connection to *endpoint*; idle when ``taker`` is None.
+
+    ``choked``: the endpoint has not yet taken what was sent.
+    """
 
     __slots__ = (
         "_body",
         "_buffer",
+        "_half",
         "_interim",
         "_keep",
         "_method",
@@ -74,6 +78,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_upgrade",
         "_waits_between",
         "_waits_first",
+        "choked",
         "endpoint",
         "idle_since",
         "taker",
@@ -92,6 +97,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.uses = 0
         self.idle_since = 0.0
         self.tunnel = False
+        self.choked = False
+        self._half = False
         self._body: Body | None = None
         self._buffer = b""
         self._method = b""
@@ -131,7 +138,8 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             sock = self.transport.get_extra_info("socket")
             if sock is not None and self.transport.get_extra_info("sslcontext") is None:
-                self._spare = os.dup(sock.fileno())
+                with contextlib.suppress(OSError):  # out of descriptors: it is only for a nicety
+                    self._spare = os.dup(sock.fileno())
 
     def send(self, data: bytes) -> None:
         """Send framed bytes of the request body, or of the tunnel."""
@@ -164,9 +172,18 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()
 
     def end_tunnel(self) -> None:
-        """Pass on that the reader will send no more."""
-        if not self.transport.is_closing() and self.transport.can_write_eof():
+        """Pass on that the reader will send no more; a tunnel that ended both ways is closed."""
+        taker, over = self.taker, self._half
+        self._half = True
+        if taker is None or self.transport.is_closing():
+            return
+        if not over and self.transport.can_write_eof():
             self.transport.write_eof()
+            return
+        self._over()
+        self.transport.close()
+        if not over:  # TLS: there is no half of it to keep
+            taker.tunnel_ended()
 
     def close(self) -> None:
         """Close an idle connection."""
@@ -191,8 +208,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         if self.tunnel and self.taker is not None:
+            over, self._half = self._half, True
             self.taker.tunnel_ended()
-            return True
+            return not over and self.transport.can_write_eof()
         if isinstance(self._body, UntilClose):
             taker, body = self.taker, self._body
             body.ended = True
@@ -215,10 +233,12 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail("connection_terminated", "connection closed before a response")
 
     def pause_writing(self) -> None:
+        self.choked = True
         if self.taker is not None:
             self.taker.pause_sending()
 
     def resume_writing(self) -> None:
+        self.choked = False
         if self.taker is not None:
             self.taker.resume_sending()
 

@@ -152,6 +152,8 @@ class Endpoint:
         try:
             async with asyncio.timeout(self._connect_timeout):
                 connection = await self._open()
+            if connection.transport.is_closing():
+                raise ConnectionResetError
         except asyncio.CancelledError:
             raise
         except Exception as cause:
@@ -263,5 +265,6 @@ def _named(cause: Exception, endpoint: str) -> AttemptFailed:
     elif isinstance(cause, OSError):
         error, why = "destination_unavailable", cause.strerror or "could not connect"
     else:
-        raise cause
+        _log.error("endpoint.bug endpoint=%s", endpoint, exc_info=cause)
+        error, why = "proxy_internal_error", "could not connect"
     return AttemptFailed(error, f"{endpoint}: {why}", sent=False)

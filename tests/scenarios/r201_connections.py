@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections that outlive a change, a reader, or the other half of themselves."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+
+import pytest
+
+from strangler.testing import (
+    Edge,
+    Scenario,
+    Upstream,
+    build,
+    configuration,
+    pause,
+    respond,
+    until,
+    wait,
+)
+from strangler.testing.origin import Connection
+
+
+def limited(origin: Upstream, **limits: str) -> str:
+    return configuration(upstreams={"legacy": origin}, limits={"drain": "1s", **limits})
+
+
+def reload(edge: Edge, text: str) -> None:
+    """Put *text* in force and wait until the worker says so."""
+    before = edge.admin_json("/-/config")[1]["generation"]
+    edge.write(text)
+
+    def done() -> bool:
+        workers = edge.admin_json("/-/workers")[1]
+        found = workers["workers"] if isinstance(workers, dict) else workers
+        return all(each["generation"] > before for each in found)
+
+    until(done, what="the new generation in every worker")
+
+
+def test_an_idle_limit_of_the_past_does_not_close_a_busy_connection(scene: Scenario):
+    go = threading.Event()
+    origin = scene.upstream("legacy").on("/slow", wait(go), respond(200, "slow"))
+    edge = scene.proxy(limits={"idle_timeout": "1s"})
+    client = scene.client
+    client.get("/").expect(200)
+    reload(edge, limited(origin, idle_timeout="60s"))
+    client.send(build("GET", "/slow"))
+    origin.wait_requests(2)
+    with pytest.raises(TimeoutError):
+        client.read(timeout=1.5)
+    go.set()
+    client.read().expect(200, body="slow")
+
+
+def test_a_head_limit_of_the_past_does_not_write_into_an_answer(scene: Scenario):
+    go = threading.Event()
+    origin = scene.upstream("legacy").on("/slow", wait(go), respond(200, "slow"))
+    edge = scene.proxy(limits={"head_timeout": "1s"})
+    client = scene.client
+    client.send(b"GET /slow HTTP/1.1\r\n")
+    until(lambda: edge.admin_json("/-/workers")[0] == 200)
+    reload(edge, limited(origin, head_timeout="60s"))
+    client.send(b"Host: www.example.com\r\n\r\n")
+    origin.wait_requests(1)
+    with pytest.raises(TimeoutError):
+        client.read(timeout=1.5)
+    go.set()
+    client.read().expect(200, body="slow")
+
+
+def test_a_shorter_limit_holds_for_connections_that_wait_already(scene: Scenario):
+    origin = scene.upstream("legacy")
+    edge = scene.proxy()
+    client = scene.client
+    client.get("/").expect(200)
+    reload(edge, limited(origin, idle_timeout="1s"))
+    client.expect_closed(timeout=3)
+
+
+def test_a_reader_that_takes_nothing_of_a_closing_answer_is_given_up_too(scene: Scenario):
+    """Its whole answer is written, and the connection closing: the limit counts all the same."""
+    scene.upstream("legacy").reply(200, b"x" * (8 << 20))
+    edge = scene.proxy(limits={"write_timeout": "1s"})
+    sockets = edge.sockets()
+    client = scene.connect(receive_buffer=4096)
+    client.send(build("GET", "/", [("Connection", "close")]))
+    with scene.connect() as other:
+        other.get("/").expect(200)
+    until(lambda: edge.admin_json("/-/workers")[1] is not None)
+    until(lambda: edge.sockets() <= sockets + 1, timeout=6, what="the reader's socket gone")
+
+
+def test_a_slow_reader_that_takes_its_bytes_is_not_given_up(scene: Scenario):
+    size = 3 << 20
+    scene.upstream("legacy").reply(200, b"x" * size)
+    scene.proxy(limits={"write_timeout": "1s"})
+    client = scene.connect(receive_buffer=4096, timeout=20)
+    client.send(build("GET", "/"))
+    client.read_head()
+    tick = threading.Event()
+    for _ in range(16):  # about 8 KiB at a time, for twice the limit
+        tick.wait(0.15)
+        client.sock.settimeout(2)
+        client.reader.feed(client.sock.recv(8192))
+    assert client.read(timeout=20).length == size
+
+
+def test_an_empty_line_before_a_request_may_come_in_halves(edge, origin):
+    with edge.client() as client:
+        client.get("/").expect(200)
+        tick = threading.Event()
+        for piece in (b"\r", b"\n", b"GET / HTTP/1.1\r\n", b"Host: a\r\n\r\n"):
+            client.send(piece)
+            tick.wait(0.05)
+        client.read().expect(200)
+
+
+@pytest.mark.parametrize("pieces", [(b"\r\n",), (b"\r", b"\n")])
+def test_an_empty_line_is_no_request_and_waited_behind_as_if_it_were_not_there(
+    pieces, scene: Scenario
+):
+    scene.upstream("legacy")
+    scene.proxy(limits={"head_timeout": "500ms", "idle_timeout": "1s"})
+    client = scene.client
+    tick = threading.Event()
+    for piece in pieces:
+        client.send(piece)
+        tick.wait(0.05)
+    client.expect_closed(timeout=3)
+
+
+def test_an_empty_line_behind_a_form_does_not_keep_its_connection_for_ever(scene: Scenario):
+    """Old browsers end a POST's content with one; the idle limit counts from the answer on."""
+    scene.upstream("legacy")
+    scene.proxy(limits={"idle_timeout": "1s"})
+    client = scene.client
+    client.send(build("POST", "/", [("Content-Length", "2")]) + b"ok\r\n")
+    client.read("POST").expect(200)
+    client.expect_closed(timeout=3)
+
+
+def test_a_tunnel_whose_two_ends_said_goodbye_is_over(scene: Scenario):
+    def tunnel(connection: Connection) -> None:
+        connection.reader.tunnel()
+        connection.send(b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+        connection.gone.wait(10)
+
+    scene.upstream("legacy").on("/tunnel", tunnel)
+    edge = scene.proxy()
+    with scene.connect() as other:
+        other.get("/").expect(200)
+    count = edge.sockets()
+    clients = []
+    for _ in range(10):
+        client = scene.connect()
+        fields = [("Connection", "Upgrade"), ("Upgrade", "echo")]
+        client.send(build("GET", "/tunnel", fields))
+        assert client.read("GET").status == 101
+        clients.append(client)
+    for client in clients:
+        client.half_close()
+    for client in clients:
+        client.drain(timeout=3)
+    # Our own ends stay open: the edge must not wait for them.
+    until(lambda: edge.sockets() <= count, timeout=3, what="the tunnels' sockets gone")
+
+
+@pytest.mark.parametrize("how", ["closes", "resets"])
+def test_an_upstream_that_accepts_and_leaves_is_a_502_at_once(how, scene: Scenario):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    sock, _ = listener.accept()
+                except OSError:
+                    return
+                if how == "resets":
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        port = listener.getsockname()[1]
+        scene.proxy(upstreams={"legacy": {"url": f"http://127.0.0.1:{port}"}})
+        for _ in range(50):
+            with scene.connect() as client:
+                client.get("/").expect(502)
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_an_upload_waits_for_a_slow_origin_from_its_first_byte(scene: Scenario):
+    """Its first 200 KB come before the upstream connection stands, and choke it at once."""
+    size = 64 << 20
+    free = threading.Event()
+
+    with Upstream(receive_buffer=4096, keep=1 << 16) as origin:
+        origin.greets(lambda connection: connection.reading.clear())
+        edge = scene.proxy(
+            {"/**": {"to": "legacy", "body": {"max": "none"}}},
+            upstreams={"legacy": {"url": origin}},
+        )
+        before = edge.rss()
+        client = scene.connect(timeout=30)
+        head = build("POST", "/", [("Content-Length", str(size))])
+
+        def upload() -> None:
+            client.send(head + b"x" * (1 << 18))
+            for _ in range((size >> 18) - 1):
+                client.send(b"x" * (1 << 18))
+
+        sender = threading.Thread(target=upload, daemon=True)
+        sender.start()
+        sender.join(3)
+        assert sender.is_alive(), "the edge took 64 MiB that its upstream did not take"
+        assert edge.rss() - before < 24 << 20
+        free.set()
+        for connection in origin.connections:
+            connection.reading.set()
+        sender.join(30)
+        client.read("POST", timeout=30).expect(200)
+
+
+def test_a_hundred_half_closed_readers_leave_nothing(edge, origin):
+    origin.on("/late", pause(0.1), respond(200, "late"))
+    with edge.client() as warm:
+        warm.get("/").expect(200)
+    for _ in range(100):
+        with edge.client() as client:
+            client.send(build("GET", "/late"))
+            client.sock.shutdown(socket.SHUT_WR)
+            client.read().expect(200, body="late")
+            client.expect_closed()
