@@ -16,8 +16,9 @@ from typing import Final
 
 from strangler.cache.policy import Tier
 from strangler.config import document, schema
+from strangler.config.blocks import Values
 from strangler.config.document import Node
-from strangler.config.kinds import Context, Located, Values, printable
+from strangler.config.kinds import Context, Located, printable
 from strangler.config.policies import Policies
 from strangler.config.routes import File, Routes
 from strangler.config.snapshot import Limits, Listen, ListenTls, Route, Site, Upstream
@@ -66,7 +67,7 @@ def build(
     """
     top = files[0].values
     site = Site(**top.get("site", {}))
-    tiers = _tiers(top)
+    tiers = _tiers(top, folder)
     _version(top, ctx)
     own = tuple(_listen(item, folder) for item in top.get("listen", ()))
     admin: Located | None = top.get("admin")
@@ -130,7 +131,8 @@ def _absolute(listen: Listen, folder: str) -> Listen:
     return replace(listen, unix=os.path.join(folder, listen.unix))
 
 
-def _tiers(top: Values) -> dict[str, Tier]:
+def _tiers(top: Values, folder: str) -> dict[str, Tier]:
+    """Return the tiers; a SQLite file stands where the configuration does, not where we do."""
     tiers = dict(TIERS)
     said: Mapping[str, Values | None] = top.get("tiers", {})
     for name, values in said.items():
@@ -142,6 +144,10 @@ def _tiers(top: Values) -> dict[str, Tier]:
                 Tier(name=TIERS[name].name, store=store.value),
                 **{k: v for k, v in values.items() if k != "store"},
             )
+    for name, tier in tiers.items():
+        kind, colon, path = tier.store.partition(":")
+        if kind == "sqlite" and colon:
+            tiers[name] = replace(tier, store=f"sqlite:{os.path.join(folder, path)}")
     return tiers
 
 

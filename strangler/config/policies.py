@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from strangler.cache.policy import CachePolicy, KeyPolicy, QueryKey
+from strangler.config.blocks import Values
 from strangler.config.diagnostics import did_you_mean
-from strangler.config.kinds import BAD, Context, Located, Values, printable
+from strangler.config.kinds import BAD, Context, Located, printable
 from strangler.config.snapshot import Body, FieldEdits, HeaderEdits, Place, Timeouts
 from strangler.config.upstreams import Upstreams, lay_breaker, lay_timeouts
 from strangler.config.values import RESERVED_FIELDS

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from strangler.config import diagnostics, schema
-from strangler.config.kinds import Block, Kind, Option
+from strangler.config.blocks import Block, Option
+from strangler.config.kinds import Kind
 
 _INTRO: Final = """\
 # routes.yaml

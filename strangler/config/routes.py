@@ -9,9 +9,10 @@ from datetime import date
 from typing import Any, Final, Literal
 
 from strangler.config import document
+from strangler.config.blocks import Values
 from strangler.config.diagnostics import did_you_mean
 from strangler.config.document import Scalar
-from strangler.config.kinds import BAD, Context, Located, Values, printable
+from strangler.config.kinds import BAD, Context, Located, printable
 from strangler.config.policies import Policies
 from strangler.config.schema.policies import POLICIES
 from strangler.config.schema.routes import TEST_METHODS

@@ -10,8 +10,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from strangler.config.blocks import Values
 from strangler.config.diagnostics import did_you_mean
-from strangler.config.kinds import BAD, Context, Located, Values, printable
+from strangler.config.kinds import BAD, Context, Located, printable
 from strangler.config.snapshot import (
     Endpoint,
     Health,

@@ -11,16 +11,8 @@ from urllib.parse import quote
 
 from strangler.config.diagnostics import did_you_mean
 from strangler.config.document import Node, Scalar
-from strangler.config.kinds import (
-    BAD,
-    Context,
-    Duration,
-    Rejected,
-    ScalarKind,
-    Share,
-    Text,
-    printable,
-)
+from strangler.config.kinds import BAD, Context, Rejected, ScalarKind, printable
+from strangler.config.scalars import Duration, Share, Text
 from strangler.config.snapshot import Endpoint, Listen, Network
 from strangler.resilience.policy import FAILURE_WORDS, Hedge, Rung
 from strangler.rollout import LIFE, Malformed, Stage, parse_by, parse_stage

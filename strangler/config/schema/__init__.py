@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from strangler.config.kinds import Block, Either, Many, Option, Text, Whole
+from strangler.config.blocks import Block, Either, Many, Option
+from strangler.config.scalars import Text, Whole
 from strangler.config.schema.policies import DEFAULTS, PRESETS
 from strangler.config.schema.routes import ROUTES
 from strangler.config.schema.site import LIMITS, LISTEN, OWNER, SITE, TIERS, Workers

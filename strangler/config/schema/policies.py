@@ -5,21 +5,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from strangler.config.kinds import (
-    Block,
-    Duration,
-    Either,
-    Many,
-    Option,
-    OrNone,
-    Share,
-    Size,
-    Switch,
-    Table,
-    Text,
-    Whole,
-    Word,
-)
+from strangler.config.blocks import Block, Either, Many, Option, OrNone, Table
+from strangler.config.scalars import Duration, Share, Size, Switch, Text, Whole, Word
 from strangler.config.schema.upstreams import BREAKER, TIMEOUT
 from strangler.config.values import (
     BY,

@@ -5,20 +5,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from strangler.config.kinds import (
-    Block,
-    Day,
-    Either,
-    Many,
-    Option,
-    Regex,
-    Rejected,
-    Switch,
-    Table,
-    Text,
-    Whole,
-    Word,
-)
+from strangler.config.blocks import Block, Either, Many, Option, Table
+from strangler.config.kinds import Rejected
+from strangler.config.scalars import Day, Regex, Switch, Text, Whole, Word
 from strangler.config.schema.policies import FIELD_VALUES, POLICIES
 from strangler.config.schema.site import FILE_NAME, OWNER
 from strangler.config.values import NAME, TOKEN, SiteHost, StageKind, TemplateKind, Upstreamed

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from strangler.config.kinds import Block, Duration, Many, Option, OrNone, Size, Text, Whole
+from strangler.config.blocks import Block, Many, Option, OrNone
+from strangler.config.scalars import Duration, Size, Text, Whole
 from strangler.config.values import TOKEN, Address, NetworkKind, SiteHost, Store
 
 

@@ -5,23 +5,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from strangler.config.kinds import (
-    Between,
-    Block,
-    Duration,
-    Either,
-    Json,
-    Many,
-    Option,
-    OrNone,
-    Regex,
-    Share,
-    Switch,
-    Table,
-    Text,
-    Whole,
-    Word,
-)
+from strangler.config.blocks import Block, Either, Json, Many, Option, OrNone, Table
+from strangler.config.scalars import Between, Duration, Regex, Share, Switch, Text, Whole, Word
 from strangler.config.schema.site import FILE_NAME, OWNER
 from strangler.config.values import NAME, Secret, SiteHost, StatusKind, Url
 

@@ -27,8 +27,9 @@ from strangler.config import (
     load_bundle,
     write_bundle,
 )
+from strangler.config.blocks import Block
 from strangler.config.document import read_document
-from strangler.config.kinds import MAX_PROBLEMS, Block, Kind
+from strangler.config.kinds import MAX_PROBLEMS, Kind
 from strangler.config.load import Gathered, digest
 from strangler.config.reference import sections
 from strangler.config.snapshot import Source
