@@ -21,8 +21,8 @@ from strangler.cache.steering import steering
 from strangler.cache.storable import Uncacheable, bypass
 from strangler.cache.stored import Stored
 from strangler.cache.tiers.purges import Purge
+from strangler.exchange.copies import Copies, Ready
 from strangler.exchange.fill import LARGEST, Fill, Told
-from strangler.exchange.ladder import Ladder, Ready
 from strangler.exchange.plan import Cached, Plan
 from strangler.routing import AmbiguousPath
 from strangler.wire.framing import Body
@@ -41,13 +41,13 @@ _MOST_PASSED: Final = 100_000
 class Keeping:
     """Gathers the body of a response that goes past the cache and is to be kept all the same."""
 
-    __slots__ = ("_cached", "_ladder", "_moments", "_pieces", "_planned", "_size")
+    __slots__ = ("_cached", "_copies", "_moments", "_pieces", "_planned", "_size")
 
-    def __init__(self, ladder: Ladder, planned: Stored, cached: Cached) -> None:
-        self._ladder = ladder
+    def __init__(self, copies: Copies, planned: Stored, cached: Cached) -> None:
+        self._copies = copies
         self._planned = planned
         self._cached = cached
-        self._moments = ladder.moments()
+        self._moments = copies.moments()
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -60,15 +60,15 @@ class Keeping:
                 sealed = store.seal(self._planned, self._size)
                 if isinstance(sealed, Stored):
                     content = b"".join(self._pieces)
-                    self._ladder.keep(sealed, content, self._cached.policy, self._moments)
+                    self._copies.keep(sealed, content, self._cached.policy, self._moments)
 
 
 class Cache:
-    """Fills under way, keys not to wait for, and counts; *ladder* holds the copies."""
+    """Fills under way, keys not to wait for, and counts; *copies* are what it has."""
 
-    def __init__(self, edge: Edge, ladder: Ladder) -> None:
+    def __init__(self, edge: Edge, copies: Copies) -> None:
         self.edge = edge
-        self.ladder = ladder
+        self.copies = copies
         self.counts: Counter[tuple[str, str]] = Counter()
         self._fills: dict[bytes, Fill] = {}
         self._passed: dict[bytes, float] = {}
@@ -83,7 +83,7 @@ class Cache:
             exchange.alone("method" if reason is Uncacheable.METHOD else "bypass", str(reason))
             return
         now = time.time()
-        held = self.ladder.held(key)
+        held = self.copies.held(key)
         asked = steering(head, policy)
         lookup = Lookup("miss", forward="uri-miss")
         chosen: Ready | None = None
@@ -97,7 +97,7 @@ class Cache:
                 usable_until=until,
             )
             chosen = next((r for r in held if r.stored is lookup.stored), None)
-        elif asked is not None and asked.only_if_cached and not self.ladder.below:
+        elif asked is not None and asked.only_if_cached and not self.copies.below:
             lookup = Lookup("unavailable", forward="uri-miss")
         outcome = lookup.outcome
         if chosen is not None and outcome == "hit":
@@ -199,7 +199,7 @@ class Cache:
                     for url in self._urls(request, target, exchange.scheme, view)
                 ]
                 if urls:
-                    self.ladder.purge_soon(Purge.urls(*urls))
+                    self.copies.purge_soon(Purge.urls(*urls))
         elif request.method == b"HEAD" and exchange.standby is not None:
             self._head_responded(exchange, exchange.standby[1], head)
 
@@ -207,7 +207,7 @@ class Cache:
         """Let a HEAD's response freshen the stored GET's, or make it stale (§4.3.5)."""
         effect = update.head_effect(ready.stored, head)
         if effect == "stale":
-            self.ladder.forget(ready.stored)
+            self.copies.forget(ready.stored)
         elif effect == "update":
             shown = self.edge.shown(exchange.plan, exchange.upstream, head, exchange)
             now = time.time()
@@ -216,7 +216,7 @@ class Cache:
                 ready.stored, exchange.head, shown, policy, requested=now, received=now
             )
             if reason is None:
-                self.ladder.keep(stored, ready.body, policy, self.ladder.moments())
+                self.copies.keep(stored, ready.body, policy, self.copies.moments())
 
     def keeping(
         self, exchange: CachedExchange, plan: Plan, cached: Cached, head: ResponseHead
@@ -236,7 +236,7 @@ class Cache:
         )
         if isinstance(planned, Uncacheable):
             return None
-        return Keeping(self.ladder, planned, cached)
+        return Keeping(self.copies, planned, cached)
 
     def _urls(self, request: RequestHead, target: bytes, scheme: bytes, view: View) -> list[bytes]:
         """Return the keys' URLs of *target*, by the keying of the route that it has."""
@@ -284,10 +284,14 @@ class Cache:
     def _count(self, cached: Cached, word: str) -> None:
         self.counts[word, cached.key_name] += 1
 
+    async def start(self) -> None:
+        """Open the tiers; what can't be opened is a rung less."""
+        await self.copies.ladder.start()
+
     async def close(self) -> None:
         """End all fills and close the tiers."""
         for fill in list(self._fills.values()):
             fill.cancel()
         for task in list(self._tasks):
             task.cancel()
-        await self.ladder.close()
+        await self.copies.ladder.close()

@@ -17,9 +17,9 @@ from strangler.cache.stored import Stored
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange.cache import Keeping
+from strangler.exchange.copies import Ready
 from strangler.exchange.exchange import Exchange
 from strangler.exchange.fill import Fill, Told
-from strangler.exchange.ladder import Ready
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.stream import Delivery, Stream
 from strangler.rollout import Decision

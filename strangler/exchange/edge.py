@@ -22,8 +22,8 @@ from strangler.errors import RequestRejected
 from strangler.exchange import answer
 from strangler.exchange.cache import Cache
 from strangler.exchange.cached import CachedExchange
+from strangler.exchange.copies import Copies, tiers_in_use
 from strangler.exchange.exchange import Exchange
-from strangler.exchange.ladder import Ladder
 from strangler.exchange.plan import Plan, View
 from strangler.observe.access import AccessLog
 from strangler.rollout import READER_COOKIE, Decision, bucket, decide, sticky
@@ -37,8 +37,6 @@ from strangler.wire.request import Via
 _events = logging.getLogger("strangler.events")
 
 _NO_DECISION: Final = Decision("legacy", "legacy")
-#: Bytes of the edge tier where nobody says otherwise.
-_EDGE_SIZE: Final = 64 << 20
 _COMMON: Final = frozenset((b"GET", b"HEAD", b"POST"))
 _NOT_SERVED: Final = frozenset((b"TRACE", b"CONNECT"))
 
@@ -56,7 +54,6 @@ class Edge:
         log: AccessLog | None = None,
         ticker: Ticker | None = None,
         instance: str = "",
-        ladder: Ladder | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.ticker = ticker if ticker is not None else Ticker(self.loop)
@@ -66,11 +63,7 @@ class Edge:
         self.exchanges: set[Exchange] = set()
         self.rescued = 0
         self.hot = 0
-        if ladder is None:
-            tier = snapshot.tiers.get("edge")
-            size = tier.size if tier is not None and tier.size is not None else _EDGE_SIZE
-            ladder = Ladder(size, (), name=snapshot.site.name)
-        self.cache = Cache(self, ladder)
+        self._open_tiers(snapshot)
         self.repaired = 0
         instance = instance or os.environ.get("STRANGLER_INSTANCE", "") or secrets.token_hex(3)
         self._instance = instance
@@ -92,6 +85,10 @@ class Edge:
         upstreams = self._upstreams(snapshot, before)
         self.view = View(snapshot, upstreams)
         self._named(snapshot)
+        if tiers_in_use(snapshot) != self._tiers:
+            former = self.cache
+            self._open_tiers(snapshot)
+            self._closing = self.loop.create_task(former.close())
         for name, upstream in before.items():
             if upstreams.get(name) is not upstream:
                 upstream.retire()
@@ -186,7 +183,7 @@ class Edge:
             scheme=b"https" if connection.secure else b"http",
             arm=cached.arm if service else b"",
         )
-        held = self.cache.ladder.memory.get(key)
+        held = self.cache.copies.memory.get(key)
         if not held:
             return False
         ready = held[0]
@@ -293,6 +290,12 @@ class Edge:
         """Return the port that the reader connected to, as text; empty on a unix socket."""
         name = connection.transport.get_extra_info("sockname")
         return b"%d" % name[1] if isinstance(name, tuple) else b""
+
+    def _open_tiers(self, snapshot: Snapshot) -> None:
+        """Begin with the tiers of *snapshot*, which come up when their stores do."""
+        self._tiers = tiers_in_use(snapshot)
+        self.cache = Cache(self, Copies.of(self._tiers, name=snapshot.site.name))
+        self._starting = self.loop.create_task(self.cache.start())
 
     def _named(self, snapshot: Snapshot) -> None:
         self.name = f"{snapshot.site.name}-{self._instance}"

@@ -28,8 +28,8 @@ from strangler.cache.stored import Stored
 from strangler.cache.tiers.tier import BodyLost
 from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
+from strangler.exchange.copies import Copies, Found
 from strangler.exchange.fetch import Fetch, failure_word
-from strangler.exchange.ladder import Found, Ladder
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.stream import Stream
 from strangler.upstream import Upstream
@@ -149,7 +149,7 @@ class Fill:
         self._origin = origin
         self._body = body
         self._tier = "edge"
-        self._moments = cache.ladder.moments()
+        self._moments = cache.copies.moments()
         self._fetch: Fetch | None = None
         self._stream = Stream(self._resume)
         self._planned: Stored | None = None
@@ -198,18 +198,18 @@ class Fill:
 
     def start(self, *, look: bool) -> None:
         """Begin: in the tiers below where *look* says so, else at the upstream."""
-        ladder = self.cache.ladder
-        if look and ladder.below:
-            self._task = self.cache.spawn(self._look(ladder))
+        copies = self.cache.copies
+        if look and copies.below:
+            self._task = self.cache.spawn(self._look(copies))
         else:
             self._ask()
 
-    async def _look(self, ladder: Ladder) -> None:
-        found = await ladder.search(self.key, self._cached.policy, self._head.fields)
+    async def _look(self, copies: Copies) -> None:
+        found = await copies.search(self.key, self._cached.policy, self._head.fields)
         if self._over:
             return
         if found is None or not await self._use(found):
-            if self._over or await self._another_fetches(ladder):
+            if self._over or await self._another_fetches(copies):
                 return
             if not self._over:
                 self._ask()
@@ -258,22 +258,22 @@ class Fill:
             self._stream.end()
         except BodyLost:
             self._stream.fail()
-            self.cache.ladder.forget(stored)
+            self.cache.copies.forget(stored)
         self._end()
 
-    async def _another_fetches(self, ladder: Ladder) -> bool:
+    async def _another_fetches(self, copies: Copies) -> bool:
         """Wait for another worker's fetch of the same; True where it has given what we need."""
         if not self.shared or not self._cached.policy.collapse:
             return False
-        if not ladder.below:
+        if not copies.below:
             return False
-        tier = ladder.below[0][1]
+        tier = copies.below[0][1]
         token = await tier.lease(self.key, LEASE)
         if token is not None:
             self._release = partial(tier.release, self.key, token)
             return False
         await tier.wait(self.key, LEASE)
-        found = await ladder.search(self.key, self._cached.policy, self._head.fields)
+        found = await copies.search(self.key, self._cached.policy, self._head.fields)
         return found is not None and await self._use(found)
 
     # Fetching.
@@ -355,7 +355,7 @@ class Fill:
     def _confirmed(self, old: Stored, head: ResponseHead) -> None:
         self._drop_fetch()
         if not update.confirms(old, head):
-            self.cache.ladder.forget(old)
+            self.cache.copies.forget(old)
             self._ask(anew=True)
             return
         stored, reason = update.freshened(
@@ -367,10 +367,10 @@ class Fill:
             received=time.time(),
         )
         if reason is None:
-            self.cache.ladder.keep(stored, self._body, self._cached.policy, self._moments)
+            self.cache.copies.keep(stored, self._body, self._cached.policy, self._moments)
         else:
             self.cache.refused(reason, self._plan)
-            self.cache.ladder.forget(old)
+            self.cache.copies.forget(old)
         told = Told(tier=self._tier, forward=self.lookup.forward, status=304, kept=reason is None)
         for reader in self._take_readers():
             self._serve(reader, stored, self._body, told)
@@ -501,13 +501,13 @@ class Fill:
         if isinstance(sealed, Stored):
             if sealed.span is not None:
                 sealed, body = self._joined_parts(sealed, body)
-            self.cache.ladder.keep(sealed, body, self._cached.policy, self._moments)
+            self.cache.copies.keep(sealed, body, self._cached.policy, self._moments)
         else:
             self.cache.refused(sealed, self._plan)
 
     def _joined_parts(self, part: Stored, body: bytes) -> tuple[Stored, bytes]:
         """Return *part* joined with a part that is held already, where they fit (§3.4)."""
-        for ready in self.cache.ladder.held(self.key):
+        for ready in self.cache.copies.held(self.key):
             if ready.stored.span is not None:
                 joined = update.completed(ready.stored, ready.body, part, body)
                 if joined is not None:
@@ -526,11 +526,11 @@ class Fill:
         if isinstance(sealed, Stored):
             whole = update.completed(old, self._body, sealed, rest)
         if whole is None or whole[0].span is not None:
-            self.cache.ladder.forget(old)
+            self.cache.copies.forget(old)
             self._ask(anew=True)
             return
         stored, content = whole
-        self.cache.ladder.keep(stored, content, self._cached.policy, self._moments)
+        self.cache.copies.keep(stored, content, self._cached.policy, self._moments)
         told = Told(tier=self._tier, forward="partial", status=206, kept=True)
         for reader in self._take_readers():
             self._serve(reader, stored, content, told)

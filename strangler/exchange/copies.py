@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cache tiers of one worker, from the fastest down, as one thing to ask and to fill.
+"""Stored responses as exchanges use them: found, climbing, kept and forgotten.
 
 The edge tier is in this process: asked without waiting, it holds whole prebuilt responses. The
 tiers below it are outside, each under its own deadline; what is found there climbs into the tiers
@@ -8,24 +8,32 @@ above. One that is down is passed over: losing a store costs a rung, never a req
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, cast
 
+from strangler.cache import policy
 from strangler.cache.deliver import assemble, undecided_until
 from strangler.cache.freshness import stay, usable_until
 from strangler.cache.policy import CachePolicy, TierName
 from strangler.cache.status_field import cache_status
 from strangler.cache.stored import Stored
+from strangler.cache.tiers import ExtraMissing
+from strangler.cache.tiers.ladder import Ladder, Moments
 from strangler.cache.tiers.memory import Memory, footprint
-from strangler.cache.tiers.purges import Mark, Purge
+from strangler.cache.tiers.purges import Purge
 from strangler.cache.tiers.tier import Copy, Tier, softened
 from strangler.cache.vary import select
+from strangler.config.snapshot import Snapshot
+from strangler.observe.events import announce
 from strangler.wire.head import Fields
 
 #: Seconds for which a stale copy is kept where it has a validator: a 304 is cheaper than a body.
 _REVALIDATED: Final = 3600.0
 _NEVER: Final = float("-inf")
+#: Bytes of an edge tier that the site hasn't: too few for any response.
+_NOTHING: Final = 64
 
 
 class Ready:
@@ -86,39 +94,36 @@ class Found(NamedTuple):
     usable_until: float
 
 
-class Moments(NamedTuple):
-    """What each tier knew of purges before a source was asked."""
+class Copies:
+    """What the tiers of *ladder* hold; *name* is the cache's in Cache-Status."""
 
-    edge: int
-    below: tuple[int, ...]
-
-
-class Ladder:
-    """All tiers; *below* are those outside the process, fastest first.
-
-    *log*: the tier whose purge log all workers follow, which need not be asked for copies.
-    """
-
-    def __init__(self, size: int, below: Sequence[tuple[TierName, Tier]], *, name: str) -> None:
+    def __init__(self, ladder: Ladder, *, name: str) -> None:
         self.name = name
-        self.memory: Memory[Ready] = Memory(size, _softer)
-        self.below = tuple(below)
-        for _, tier in self.below:
-            tier.listeners.append(self._purged)
+        self.ladder = ladder
+        self.memory: Memory[Ready] = ladder.edge if ladder.edge is not None else Memory(_NOTHING)
+        self.below: tuple[tuple[TierName, Tier], ...] = tuple(
+            (cast(TierName, tier.name), tier) for tier in ladder.tiers
+        )
 
-    async def start(self) -> None:
-        """Open the stores; what can't be opened is a rung less."""
-        for _, tier in self.below:
-            await tier.start()
+    @classmethod
+    def of(cls, tiers: Mapping[str, policy.Tier], *, name: str) -> Copies:
+        """Return the copies in the tiers that a snapshot describes.
 
-    async def close(self) -> None:
-        """Close the stores."""
-        for _, tier in self.below:
-            await tier.close()
+        A store whose driver isn't installed is a rung less, and said so.
+        """
+        usable = {}
+        for key, tier in tiers.items():
+            try:
+                Ladder.of({key: tier})
+            except (ValueError, ExtraMissing) as error:
+                announce("tier.unusable", level=logging.ERROR, tier=key, reason=str(error))
+            else:
+                usable[key] = tier
+        return cls(Ladder.of(usable, softer), name=name)
 
     def moments(self) -> Moments:
         """Return what is known of purges now; to be taken before the source is asked."""
-        return Moments(self.memory.moment, tuple([tier.moment for _, tier in self.below]))
+        return self.ladder.moments
 
     def held(self, key: bytes) -> tuple[Ready, ...]:
         """Return what the edge tier has of *key*, all variants."""
@@ -156,11 +161,7 @@ class Ladder:
     def keep(self, stored: Stored, body: bytes, policy: CachePolicy, moments: Moments) -> None:
         """Put a new response into every tier that its route uses; nobody waits for it."""
         self._hold(stored, body, policy, moments.edge)
-        for (name, tier), moment in zip(self.below, moments.below, strict=True):
-            if _serves(policy, name):
-                seconds = kept_for(stored, policy, name)
-                if seconds > 0.0:
-                    tier.spawn(tier.put(stored, body, stay=seconds, moment=moment))
+        self._put(stored, body, policy, moments, self.below)
 
     def forget(self, stored: Stored) -> None:
         """Drop one variant everywhere: it has proved wrong."""
@@ -168,19 +169,11 @@ class Ladder:
         for _, tier in self.below:
             tier.spawn(tier.delete(stored))
 
-    async def purge(self, purge: Purge) -> dict[str, bool]:
-        """Purge in all tiers; tell for each whether it is done."""
-        self.memory.purge(purge)
-        done = {"edge": True}
-        for name, tier in self.below:
-            done[name] = await tier.purge(purge)
-        return done
-
     def purge_soon(self, purge: Purge) -> None:
         """Purge here at once and elsewhere in the background."""
         self.memory.purge(purge)
-        for _, tier in self.below:
-            tier.spawn(tier.purge(purge))
+        if self.below:
+            self.below[0][1].spawn(self.ladder.purge(purge))
 
     # Inside.
 
@@ -203,14 +196,37 @@ class Ladder:
         if body is None:
             return
         self._hold(stored, body, policy, moments.edge)
-        for (name, tier), moment in zip(self.below[:place], moments.below, strict=False):
-            if _serves(policy, name):
-                seconds = kept_for(stored, policy, name)
-                if seconds > 0.0:
-                    tier.spawn(tier.put(stored, body, stay=seconds, moment=moment))
+        self._put(stored, body, policy, moments, self.below[:place])
 
-    def _purged(self, mark: Mark) -> None:
-        self.memory.purge(Purge((mark.label,), mark.soft))
+    def _put(
+        self,
+        stored: Stored,
+        body: bytes,
+        policy: CachePolicy,
+        moments: Moments,
+        tiers: Sequence[tuple[TierName, Tier]],
+    ) -> None:
+        for name, tier in tiers:
+            seconds = kept_for(stored, policy, name) if _serves(policy, name) else 0.0
+            if seconds > 0.0:
+                moment = moments.shared if name == "shared" else moments.archive
+                tier.spawn(tier.put(stored, body, stay=seconds, moment=moment))
+
+
+def tiers_in_use(snapshot: Snapshot) -> dict[str, policy.Tier]:
+    """Return the tiers that some route of *snapshot* uses.
+
+    The shared tier is among them wherever anything is cached: its log of purges is how the
+    workers hear of each other's.
+    """
+    cached = [route.cache for route in snapshot.routes if route.cache.mode != "none"]
+    if not cached:
+        return {}
+    return {
+        name: tier
+        for name, tier in snapshot.tiers.items()
+        if name == "shared" or any(_serves(one, tier.name) for one in cached)
+    }
 
 
 def kept_for(stored: Stored, policy: CachePolicy, name: TierName) -> float:
@@ -230,7 +246,8 @@ def _serves(policy: CachePolicy, name: TierName) -> bool:
     return policy.mode == "origin" or (policy.mode == "tiers" and getattr(policy, name) is not None)
 
 
-def _softer(ready: Ready) -> Ready | None:
+def softer(ready: Ready) -> Ready | None:
+    """Return *ready* as stale from now on: a soft purge has hit it."""
     now = time.time()
     ready.stored = softened(ready.stored, now, now)
     ready.until = _NEVER
