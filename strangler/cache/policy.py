@@ -21,13 +21,13 @@ class Tier:
 
     store: `memory`, `sqlite:PATH` or a URL, which may hold a password and so has no repr ·
     size: bytes before eviction (None: no bound of ours) · timeout: longest wait on a request's
-    way.
+    way (None: the store's own).
     """
 
     name: TierName
     store: str = field(repr=False)
     size: int | None = None
-    timeout: float = 0.005
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,9 @@ class Engine(Protocol):
 class DataPlane(Protocol):
     """What a worker asks of the application that decides and forwards."""
 
+    def opened(self) -> Awaitable[None]:
+        """Wait, not for long, until it can answer as well as it ever will."""
+
     def swap(self, snapshot: Snapshot) -> None:
         """Use ``snapshot`` for every request that begins from now on."""
 
@@ -142,6 +145,7 @@ class Worker:
         access.start()
         loop.add_signal_handler(signal.SIGUSR1, access.reopen)
         self._edge, self._engine = self._job.build(self._snapshot, access)
+        await self._edge.opened()
         servers = await self._listen()
         self._link.attach(self._on_link, self._stop.set)
         self._job.channel.attach(self._on_control)

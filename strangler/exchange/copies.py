@@ -24,6 +24,7 @@ from strangler.cache.tiers.ladder import Ladder, Moments
 from strangler.cache.tiers.memory import Memory, footprint
 from strangler.cache.tiers.purges import Purge
 from strangler.cache.tiers.tier import Copy, Tier, softened
+from strangler.cache.tiers.upload import Upload
 from strangler.cache.vary import select
 from strangler.config.snapshot import Snapshot
 from strangler.observe.events import announce
@@ -162,6 +163,18 @@ class Copies:
         """Put a new response into every tier that its route uses; nobody waits for it."""
         self._hold(stored, body, policy, moments.edge)
         self._put(stored, body, policy, moments, self.below)
+
+    def uploads(
+        self, stored: Stored, policy: CachePolicy, moments: Moments
+    ) -> list[tuple[Upload, int]]:
+        """Return ways to keep a body that is too large to be held, and their moments."""
+        found = []
+        for name, tier in self.below:
+            seconds = kept_for(stored, policy, name) if _serves(policy, name) else 0.0
+            if seconds > 0.0 and tier.up:
+                moment = moments.shared if name == "shared" else moments.archive
+                found.append((tier.upload(stay=seconds), moment))
+        return found
 
     def forget(self, stored: Stored) -> None:
         """Drop one variant everywhere: it has proved wrong."""

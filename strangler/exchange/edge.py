@@ -93,6 +93,10 @@ class Edge:
             if upstreams.get(name) is not upstream:
                 upstream.retire()
 
+    async def opened(self, timeout: float = 2.0) -> None:
+        """Wait until the cache's stores are open, at most *timeout* seconds."""
+        await asyncio.wait([self._starting], timeout=timeout)
+
     async def close(self) -> None:
         """Drop all upstream connections."""
         await self.cache.close()

@@ -31,6 +31,7 @@ from strangler.errors import AttemptFailed
 from strangler.exchange.copies import Copies, Found
 from strangler.exchange.fetch import Fetch, failure_word
 from strangler.exchange.plan import Cached, Plan
+from strangler.exchange.spill import Spill
 from strangler.exchange.stream import Stream
 from strangler.upstream import Upstream
 from strangler.wire.framing import Body, Length
@@ -158,6 +159,7 @@ class Fill:
         self._over = False
         self._requested = 0.0
         self._rest: tuple[Stored, Stored, list[bytes]] | None = None
+        self._spill: Spill | None = None
         self._release: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._joined = 0
@@ -419,6 +421,8 @@ class Fill:
                 self._pass_through()
         self._planned = planned
         told = self._told()
+        if self._stream.passing:
+            self._spill_over()
         if b"set-cookie" in shown.notable:
             told.cookies = b"".join(
                 b"\r\nSet-Cookie: " + value for value in shown.all(b"set-cookie")
@@ -463,33 +467,62 @@ class Fill:
         stream = self._stream
         if payload:
             stream.add(payload)
+            if self._spill is not None:
+                self._spill.add(payload)
         if stream.size > LARGEST and not stream.passing:
             self._pass_through()
+            self._spill_over()
         if body.ended:
             self._fetch = None
             if self._keeps and self._planned is not None:
                 self._store(self._planned, stream.whole())
+            elif self._spill is not None and self._planned is not None:
+                self._finish_spill(self._spill, self._planned)
             stream.end()
             self._end()
         elif stream.passing:
-            if not stream.readers:
+            if not stream.readers and self._spill is None:
                 self.cancel()
-            elif stream.behind and self._fetch is not None:
+            elif self._fetch is not None and self._must_wait():
                 self._fetch.pause_reading()
+
+    def _must_wait(self) -> bool:
+        return self._stream.behind or (self._spill is not None and self._spill.full)
 
     def _resume(self) -> None:
         if self._stream.passing and self._fetch is not None:
-            if self._stream.readers:
-                self._fetch.resume_reading()
-            else:
+            if not self._stream.readers and self._spill is None:
                 self.cancel()
+            elif not self._must_wait():
+                self._fetch.resume_reading()
 
     def _pass_through(self) -> None:
         """Hold no more of a body that is too large to be kept."""
         self._keeps = False
         self.joinable = False
         self._stream.passing = True
-        self.cache.refused(Uncacheable.INCOMPLETE, self._plan)
+
+    def _spill_over(self) -> None:
+        """Keep a large body in the tiers below, written as it comes."""
+        if self._planned is None or self._planned.span is not None:
+            return
+        policy = self._cached.policy
+        uploads = self.cache.copies.uploads(self._planned, policy, self._moments)
+        if uploads:
+            self._spill = Spill(uploads, self._resume)
+            for piece in self._stream.pieces:
+                self._spill.add(piece)
+
+    def _finish_spill(self, spill: Spill, planned: Stored) -> None:
+        size = self._stream.size
+        sealed: Stored | Uncacheable = planned
+        if not planned.length:
+            sealed = store.seal(planned, size)
+        if isinstance(sealed, Stored) and sealed.length == size:
+            spill.finish(sealed)
+        else:
+            spill.abandon()
+        self._spill = None
 
     def _store(self, planned: Stored, body: bytes) -> None:
         if planned.length == len(body) and planned.head.find(b"\r\nContent-Length:") >= 0:
@@ -585,6 +618,8 @@ class Fill:
         if self._over:
             return
         self._over = True
+        if self._spill is not None:
+            self._spill.abandon()
         self.cache.fill_over(self)
         if self._release is not None:
             self._release()

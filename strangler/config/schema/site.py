@@ -179,9 +179,10 @@ TIER: Final = Block(
         ),
         Option(
             name="timeout",
-            kind=Duration("1ms", "10s"),
-            default="5ms",
-            doc="The longest that a request waits for it.",
+            kind=OrNone(Duration("1ms", "10s")),
+            default="none",
+            example="5ms",
+            doc="The longest that a request waits for it; `none`: what suits its store.",
         ),
     ),
 )
