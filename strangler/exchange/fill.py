@@ -420,9 +420,9 @@ class Fill:
             if expected > LARGEST:
                 self._pass_through()
         self._planned = planned
-        told = self._told()
         if self._stream.passing:
             self._spill_over()
+        told = self._told()
         if b"set-cookie" in shown.notable:
             told.cookies = b"".join(
                 b"\r\nSet-Cookie: " + value for value in shown.all(b"set-cookie")
@@ -586,7 +586,8 @@ class Fill:
             reader.again()
 
     def _told(self, *, collapsed: bool = False) -> Told:
-        return Told(forward=self.lookup.forward, kept=self._keeps, collapsed=collapsed)
+        kept = self._keeps or self._spill is not None
+        return Told(forward=self.lookup.forward, kept=kept, collapsed=collapsed)
 
     def _leave_to_fallback(self, failure: int | str, error: AttemptFailed) -> bool:
         """Let each reader fall back as its route says; False where the route doesn't say so."""
