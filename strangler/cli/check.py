@@ -91,8 +91,9 @@ def run_check(given: argparse.Namespace) -> int:
         count(len(snapshot.upstreams), "upstream"),
         count(tests, "test"),
     ]
-    if found:
-        parts.append(count(len(found), "warning"))
+    for severity in ("warning", "note"):
+        if told := sum(d.severity == severity for d in found):
+            parts.append(count(told, severity))
     print(f"{given.config}: ok, {', '.join(parts)}")
     return 0
 

@@ -57,7 +57,7 @@ def rejected(config: str, diagnostics: Sequence[Diagnostic], *, as_json: bool) -
     """Print why a configuration was rejected; return the exit code."""
     errors = [d for d in diagnostics if d.severity == "error"]
     if as_json:
-        warnings = [d.json() for d in diagnostics if d.severity == "warning"]
+        warnings = [d.json() for d in diagnostics if d.severity != "error"]
         answer({"warnings": warnings}, [d.json() for d in errors])
     else:
         print_diagnostics(diagnostics, config)

@@ -206,11 +206,11 @@ def _follow(table: Table[Route], route: Route) -> Route | None:
 def _advise(
     top: Values, site: Site, upstreams: Upstreams, rules: Sequence[Rule[Route]], ctx: Context
 ) -> None:
-    """Warn of what is no mistake but hardly meant."""
+    """Tell of what is no mistake but may not be meant."""
     for name, place in upstreams.names.items():
         if name not in upstreams.used:
             path = f"upstreams.{printable(name)}"
-            ctx.report(place, path, "S207", "no route uses it", warning=True)
+            ctx.report(place, path, "S207", "no route uses it", severity="note")
     bare = any(
         rule.key.pattern.rest
         and not rule.key.pattern.segments
@@ -223,7 +223,7 @@ def _advise(
         place = top.place("routes")
         message = "a request that fits none of them is answered 404"
         hint = "add a catch-all: /**: legacy"
-        ctx.report(place, "routes", "S312", message, hint, warning=True)
+        ctx.report(place, "routes", "S312", message, hint, severity="warning")
 
 
 def read_file(node: Node | None, ctx: Context, *, included: bool) -> File | None:

@@ -15,6 +15,9 @@ from typing import Final, Literal
 
 from strangler.config.snapshot import Place
 
+Severity = Literal["error", "warning", "note"]
+"""error: rejected. warning: served, and told in the log. note: told to who asks `check` alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Code:
@@ -59,7 +62,7 @@ CODES: Final[dict[str, Code]] = {
         "an upstream is the edge itself", "A request would circle for ever: name another address."
     ),
     "S206": Code("a page file does not exist", "Make it, or correct its name."),
-    "S207": Code("an upstream that no route uses", "Remove it when its work is done. A warning."),
+    "S207": Code("an upstream that no route uses", "It may wait for its first route. A note."),
     "S301": Code("a malformed route key", "A key is `[METHOD[,METHOD]] [host]/path`."),
     "S302": Code("two routes tie", "Make one more specific; both places are named."),
     "S303": Code("a route outside its file's prefix", "Move it to the file that owns its path."),
@@ -92,13 +95,13 @@ class Diagnostic:
     message: str
     path: str = ""
     hint: str | None = None
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
     def text(self, folder: str = "") -> str:
         """Return the lines for people; *folder* is put before the file's name."""
-        warning = "warning " if self.severity == "warning" else ""
+        severity = "" if self.severity == "error" else f"{self.severity} "
         subject = f" {self.path}" if self.path else ""
-        line = f"{folder}{self.place}: {warning}{self.code}{subject}: {self.message}"
+        line = f"{folder}{self.place}: {severity}{self.code}{subject}: {self.message}"
         return f"{line}\n    hint: {self.hint}" if self.hint else line
 
     def json(self) -> dict[str, object]:

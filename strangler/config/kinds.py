@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from strangler.config import document
-from strangler.config.diagnostics import Diagnostic, did_you_mean
+from strangler.config.diagnostics import Diagnostic, Severity, did_you_mean
 from strangler.config.document import Node, Scalar
 from strangler.config.snapshot import Place
 
@@ -79,7 +79,7 @@ class Context:
         message: str,
         hint: str | None = None,
         *,
-        warning: bool = False,
+        severity: Severity = "error",
     ) -> None:
         """Note a problem once, however often its text is read (a preset is, by each route)."""
         if (where, code, message) in self._reported:
@@ -94,7 +94,7 @@ class Context:
                 message=message,
                 path=path,
                 hint=hint,
-                severity="warning" if warning else "error",
+                severity=severity,
             )
         )
 

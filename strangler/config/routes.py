@@ -279,7 +279,7 @@ class Routes:
                 "S306",
                 f"the route should have ended on {day}, {late} day{'s' * (late > 1)} ago",
                 "remove the route, or move the date",
-                warning=True,
+                severity="warning",
             )
         return day
 

@@ -118,7 +118,7 @@ class Upstreams:
                         "S205",
                         f"{url.shown} is where the edge itself listens ({address})",
                         "say `listen`, if the edge will listen elsewhere" if guess else None,
-                        warning=guess,
+                        severity="warning" if guess else "error",
                     )
 
     def _upstream(self, name: str, value: Any, place: Place, owner: str) -> Upstream:

@@ -246,8 +246,9 @@ class Control:
             workers=f"{acks}/{len(self._job.channels)}",
             took=time.monotonic() - began,
         )
-        for warning in snapshot.warnings:
-            announce("config.warning", level=logging.WARNING, **_fields(warning))
+        for one in snapshot.warnings:
+            if one.severity != "note":
+                announce("config.warning", level=logging.WARNING, **_fields(one))
         needs = [
             name
             for name in ("listen", "admin", "workers")
@@ -279,7 +280,8 @@ class Control:
             keeps=self._snapshot.generation,
         )
         for one in diagnostics:
-            announce("config.error", level=logging.ERROR, **_fields(one))
+            if one.severity == "error":
+                announce("config.error", level=logging.ERROR, **_fields(one))
 
     # ---------------------------------------------------------------- what the admin shows
 

@@ -59,6 +59,12 @@ def _byte(found: re.Match[bytes]) -> bytes:
     return bytes([int(found[1], 16)]) if found[1] else b"\t"
 
 
+def _beside(store: str, root: str) -> str:
+    """Return *store* with a SQLite file's name as seen from the configuration's folder."""
+    kind, colon, path = store.partition(":")
+    return f"{kind}{colon}{Path(root).parent / path}" if kind == "sqlite" and colon else store
+
+
 def _dump(snapshot: Snapshot) -> Iterator[str]:
     """Yield what is not as it is by default: a line an object."""
     for part in (*snapshot.listen, snapshot.admin):
@@ -72,7 +78,11 @@ def _dump(snapshot: Snapshot) -> Iterator[str]:
     for upstream in snapshot.upstreams.values():
         yield f"upstream {upstream.name}{_said(upstream, {'name'})}"
     for tier in snapshot.tiers.values():
-        if tier == TIERS[tier.name]:
+        default = TIERS[tier.name]
+        if tier in (
+            default,
+            dataclasses.replace(default, store=_beside(default.store, snapshot.root)),
+        ):
             continue
         yield f"tier {tier.name} store={tier.store}{_said(tier, {'name', 'store'})}"
     for route in snapshot.routes:

@@ -65,6 +65,20 @@ def test_check(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
+def test_check_tells_of_an_upstream_that_waits_and_passes(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting = SITE.replace("  votar: {url", '  busca: "http://127.0.0.1:8103"\n  votar: {url')
+    (folder / "routes.yaml").write_text(waiting)
+    assert main(["check"]) == 0
+    told = capsys.readouterr()
+    assert told.err == "routes.yaml:5:3: note S207 upstreams.busca: no route uses it\n"
+    assert told.out == "routes.yaml: ok, 3 routes, 3 upstreams, 1 test, 1 note\n"
+    assert main(["check", "--json"]) == 0
+    [note] = as_json(capsys)["warnings"]
+    assert (note["code"], note["severity"]) == ("S207", "note")
+
+
 def test_check_names_files_as_seen_from_here(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -182,6 +182,32 @@ def test_a_change_is_accepted_kept_and_announced(scene, caplog):
         asyncio.run(run())
 
 
+def test_the_log_warns_of_what_may_be_wrong_and_is_silent_of_what_only_waits(scene, caplog):
+    """An upstream without a route is the ordinary state of one that waits for its first."""
+    waiting = GOOD.replace("routes:", '  materia: "http://127.0.0.1:2"\nroutes:') % "gone"
+
+    async def run() -> None:
+        async with scene() as site:
+            site.file.write_text(waiting)
+            site.changed.set()
+            await heard(site.supervisor, "accepted")
+            assert [one["code"] for one in site.control.config()["warnings"]] == ["S207"]
+            await site.answer_all()
+            await until(lambda: said("config.accepted"))
+            site.file.write_text(waiting.replace("/**: legacy", "/a: legacy"))
+            site.changed.set()
+            await heard(site.supervisor, "accepted")
+            await site.answer_all()
+            await until(lambda: said("config.warning"))
+
+    def said(event: str) -> list[dict[str, object]]:
+        return [one.fields for one in caplog.records if one.message == event]
+
+    with caplog.at_level("INFO", "strangler.events"):
+        asyncio.run(run())
+    assert [one["code"] for one in said("config.warning")] == ["S312"]
+
+
 def test_a_rejection_is_said_once_and_forgotten_when_it_is_mended(scene, caplog):
     async def run() -> None:
         async with scene() as site:
