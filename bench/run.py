@@ -5,7 +5,8 @@
 A C-speed origin (nginx with a fixed 10 KiB page) and wrk share one core; each contender in turn
 has another core to itself and is started anew for each round; rounds are interleaved (A B C,
 A B C, …) so that a disturbance of the machine meets all of them; medians are reported, and ratios
-are made within a round. A full run writes RESULTS.md and results.json beside this file.
+are made within a round. A full run in which nobody
+failed writes RESULTS.md and results.json beside this file.
 """
 
 from __future__ import annotations
@@ -106,10 +107,11 @@ def main() -> int:
     }
     text = report(result)
     print(text)
-    if len(sys.argv) == 1:
+    broken = any(row.broken for row in rows.values())
+    if len(sys.argv) == 1 and not broken:
         (FOLDER / "results.json").write_text(json.dumps(result, indent=1) + "\n")
         (FOLDER / "RESULTS.md").write_text(text)
-    return 1 if any(row.broken for row in rows.values()) else 0
+    return 1 if broken else 0
 
 
 def say(text: str) -> None:
