@@ -7,45 +7,88 @@ operator will find it. It never shows an upstream's name or address; those are i
 
 from __future__ import annotations
 
+import json
+import re
 from html import escape
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
-#: What to tell a reader, by status: (English, Portuguese).
-_ADVICE: Final[dict[int, tuple[str, str]]] = {
-    400: ("Your browser sent a request that this site could not read. Go back and try again.",
-          "O navegador enviou um pedido que este site não conseguiu ler. Volte e tente de novo."),
-    404: ("There is nothing at this address. Check it, or start from the front page.",
-          "Não há nada neste endereço. Confira-o ou comece pela página inicial."),
-    405: ("This address doesn't take that kind of request.",
-          "Este endereço não aceita esse tipo de pedido."),
-    408: ("The request took too long to arrive. Check your connection and try again.",
-          "O pedido demorou demais para chegar. Verifique a conexão e tente de novo."),
-    410: ("This page has been removed for good. Start from the front page.",
-          "Esta página foi removida de vez. Comece pela página inicial."),
-    413: ("What you sent is too large. Send something smaller.",
-          "O que você enviou é grande demais. Envie algo menor."),
-    431: ("Your browser sent too many or too large headers. Clearing this site's cookies helps.",
-          "O navegador enviou cabeçalhos demais. Apagar os cookies deste site costuma resolver."),
-    502: ("The part of the site that answers here is in trouble. Try again in a minute.",
-          "A parte do site que responde aqui está com problemas. Tente de novo em um minuto."),
-    503: ("The site is busy right now. Try again in a minute.",
-          "O site está sobrecarregado agora. Tente de novo em um minuto."),
-    504: ("The part of the site that answers here took too long. Try again in a minute.",
-          "A parte do site que responde aqui demorou demais. Tente de novo em um minuto."),
-    508: ("This address leads back to itself. The site's operators have to mend it.",
-          "Este endereço leva de volta a si mesmo. Os operadores do site precisam corrigi-lo."),
+_WEIGHT: Final = re.compile(rb"q=([01](?:\.[0-9]{0,3})?)")
+
+
+class Told(NamedTuple):
+    """What a reader is told, in one language: a heading and what to do."""
+
+    heading: str
+    advice: str
+
+
+#: What to tell a reader, by status: in English, in Portuguese.
+_TOLD: Final[dict[int, tuple[Told, Told]]] = {
+    400: (Told("We could not read that request",
+               "Your browser sent something that this site doesn't understand. Go back and try "
+               "again."),
+          Told("Não entendemos o pedido",
+               "O navegador enviou algo que este site não conseguiu ler. Volte e tente de novo.")),
+    404: (Told("Page not found",
+               "There is nothing at this address. Check it, or start from the front page."),
+          Told("Página não encontrada",
+               "Não há nada neste endereço. Confira-o ou comece pela página inicial.")),
+    405: (Told("That can't be done here",
+               "This address doesn't take that kind of request. Go back and try another way."),
+          Told("Isso não pode ser feito aqui",
+               "Este endereço não aceita esse tipo de pedido. Volte e tente de outro jeito.")),
+    408: (Told("Your request took too long",
+               "It didn't arrive in time. Check your connection and try again."),
+          Told("O pedido demorou demais",
+               "Ele não chegou a tempo. Verifique a conexão e tente de novo.")),
+    410: (Told("This page has been removed",
+               "It won't come back. Start from the front page."),
+          Told("Esta página foi removida",
+               "Ela não vai voltar. Comece pela página inicial.")),
+    413: (Told("That is too large",
+               "What you sent is larger than this page takes. Send something smaller."),
+          Told("Arquivo grande demais",
+               "O que você enviou é maior do que esta página aceita. Envie algo menor.")),
+    414: (Told("That address is too long",
+               "Check the link that led here, or start from the front page."),
+          Told("Endereço longo demais",
+               "Confira o link que trouxe você aqui ou comece pela página inicial.")),
+    431: (Told("Your browser sent too much",
+               "Clearing this site's cookies helps."),
+          Told("O navegador enviou dados demais",
+               "Apagar os cookies deste site costuma resolver.")),
+    502: (Told("The site did not answer",
+               "The part of it that answers here is in trouble. Try again in a minute."),
+          Told("O site não respondeu",
+               "A parte dele que responde aqui está com problemas. Tente de novo em um minuto.")),
+    503: (Told("The site is busy",
+               "There are too many visits right now. Try again in a minute."),
+          Told("O site está sobrecarregado",
+               "Há acessos demais agora. Tente de novo em um minuto.")),
+    504: (Told("The site took too long",
+               "The part of it that answers here is slow right now. Try again in a minute."),
+          Told("O site demorou demais",
+               "A parte dele que responde aqui está lenta agora. Tente de novo em um minuto.")),
+    508: (Told("This address leads back to itself",
+               "There is nothing you can do; the site's operators have to mend it."),
+          Told("Este endereço leva de volta a si mesmo",
+               "Não há o que você possa fazer; os operadores do site precisam corrigi-lo.")),
 }  # fmt: skip
-_OTHER: Final = ("This request could not be answered.", "Este pedido não pôde ser respondido.")
+_OTHER: Final = (
+    Told("That did not work", "This request could not be answered."),
+    Told("Não deu certo", "Este pedido não pôde ser respondido."),
+)
+_HOME: Final = ("To the front page", "Ir para a página inicial")
 
 _PAGE: Final = """<!doctype html>
-<html lang="{lang}"><head><meta charset="utf-8"><title>{status} {reason}</title>
+<html lang="{lang}"><head><meta charset="utf-8"><title>{heading}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem;
-color-scheme:light dark;color:CanvasText;background:Canvas}}h1{{font-size:1.6rem}}
-code{{opacity:.7}}</style></head>
-<body><h1>{reason}</h1><p>{advice}</p>
-<p><code>{status} · {id}</code></p></body></html>
+<style>:root{{color-scheme:light dark}}
+body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem}}
+h1{{font-size:1.7rem;line-height:1.2}}small{{opacity:.75;overflow-wrap:anywhere}}</style></head>
+<body><main><h1>{heading}</h1><p>{advice}</p>{home}
+<p><small>{line} · {id}</small></p></main></body></html>
 """
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -90,24 +133,30 @@ def error_body(
 
     *detail* (of a client's own mistake) is told in JSON and text only.
     """
-    advice = _ADVICE.get(status, _OTHER)[_portuguese(language)]
-    reason = reason_of(status) or str(status)
+    portuguese = _portuguese(language)
+    heading, advice = _TOLD.get(status, _OTHER)[portuguese]
+    line = f"{status} {reason_of(status)}".rstrip()
     if b"text/html" in accept or (b"*/*" not in accept and b"json" not in accept and accept):
+        home = status in (404, 410, 414) or status >= 500
         page = _PAGE.format(
-            lang="pt-BR" if _portuguese(language) else "en",
-            status=status,
-            reason=escape(reason),
+            lang="pt-BR" if portuguese else "en",
+            heading=escape(heading),
             advice=escape(advice),
+            home=f'\n<p><a href="/">{_HOME[portuguese]}</a></p>' if home else "",
+            line=line,
             id=escape(request_id),
         )
         return page.encode(), b"text/html; charset=utf-8"
     if b"json" in accept:
-        quoted = (detail or reason).replace("\\", "\\\\").replace('"', '\\"')
-        text = f'{{"error": "{quoted}", "status": {status}, "id": "{request_id}"}}\n'
-        return text.encode(), b"application/json"
+        members = {
+            "error": detail or reason_of(status) or heading,
+            "status": status,
+            "id": request_id,
+        }
+        return f"{json.dumps(members)}\n".encode(), b"application/json"
     told = f": {detail}" if detail else ""
     return (
-        f"{status} {reason}{told}\n{advice}\n{request_id}\n".encode(),
+        f"{line}{told}\n{advice}\n{request_id}\n".encode(),
         b"text/plain; charset=utf-8",
     )
 
@@ -122,4 +171,13 @@ def proxy_status(name: str, error: str, detail: str = "") -> bytes:
 
 
 def _portuguese(language: bytes) -> bool:
-    return language.strip().lower()[:2] == b"pt"
+    """Tell whether Accept-Language (RFC 9110 §12.5.4) prefers Portuguese to English."""
+    best, portuguese = 0.0, False
+    for member in language.lower().split(b",")[:16]:
+        tag, _, given = member.partition(b";")
+        name = tag.strip().partition(b"-")[0]
+        weighed = _WEIGHT.fullmatch(given.strip())
+        weight = float(weighed[1]) if weighed else 1.0
+        if name in (b"en", b"pt") and weight > best:
+            best, portuguese = weight, name == b"pt"
+    return portuguese
