@@ -62,6 +62,7 @@ ROUTES: Final[dict[str, Any]] = {
     "/minute/**": {"to": "app", "cache": {"edge": "60s"}},
     "/second/**": {"to": "app", "cache": {"edge": "1s"}},
     "/ladder/**": {"to": "app", "cache": {"edge": "1s", "shared": "60s"}},
+    "/below/**": {"to": "app", "cache": {"shared": "60s"}},
     "/grace/**": {"to": "app", "cache": {"edge": "1s", "grace": "60s"}},
     "/refreshed/**": {"to": "app", "cache": {"edge": "1s", "stale_while_revalidate": "60s"}},
     "/forgiving/**": {"to": "app", "cache": {"edge": "1s", "stale_if_error": "60s"}},
@@ -87,12 +88,17 @@ TIERS: Final[dict[str, Any]] = {
 APP: Final[dict[str, Any]] = {"timeout": "5s", "breaker": "none"}
 
 
-def cached(origin: Upstream, **sections: Any) -> str:
-    """Return a routes.yaml with ROUTES to *origin*; *sections* are further or other blocks."""
+def cached(origin: Any, *, app: Mapping[str, Any] | None = None, **sections: Any) -> str:
+    """Return a routes.yaml with ROUTES to *origin*.
+
+    app: further or other options of that upstream; sections: further or other blocks.
+    """
     sections = {"tiers": TIERS, "defaults": {"retry": "none"}, **sections}
     sections["limits"] = {"drain": "1s", **sections.get("limits", {})}
     routes = sections.pop("routes", ROUTES)
-    return configuration(routes, upstreams={"app": {"url": origin, **APP}}, **sections)
+    upstreams = sections.pop("upstreams", {})
+    upstreams = {"app": {"url": origin, **APP, **(app or {})}, **upstreams}
+    return configuration(routes, upstreams=upstreams, **sections)
 
 
 # -- dates
@@ -321,10 +327,20 @@ class _Telling:
         return self.asked(number)
 
 
-def tell(story: Story, edge: Edge, source: Upstream, *, under: str = "") -> None:
+def tell(
+    story: Story,
+    edge: Edge,
+    source: Upstream,
+    *,
+    under: str = "",
+    settle: float = 0.0,
+    reasons: bool = True,
+) -> None:
     """Tell *story* to *edge*, with *source* behind it; raises Broken where it fails.
 
-    under: part of the URL, for a story that is told more than once.
+    under: part of the URL, for a story that is told more than once · settle: seconds to wait
+    after each ask, for tiers that are written to when the reader has its answer already ·
+    reasons: judge the reasons in Cache-Status too, which a tier alone may not know.
     """
     slug = urllib.parse.quote(story.id.replace("/", "-"), safe="-._~")
     base = f"{story.route}{under}/{slug}"
@@ -336,11 +352,10 @@ def tell(story: Story, edge: Edge, source: Upstream, *, under: str = "") -> None
         response: Response | None = None
         try:
             response = _ask(edge, telling, ask)
-            _judge(telling, number, ask, response)
+            _judge(telling, number, ask, response, reasons=reasons)
         except (AssertionError, TimeoutError, OSError) as fault:
             raise Broken(_report(telling, number, response, fault)) from None
-        if ask.wait:
-            time.sleep(ask.wait)
+        time.sleep(max(ask.wait, settle))
     # What came late, such as a refresh that nobody has ordered, belongs to the last ask.
     last = len(story.asks) - 1
     if story.asks[last].expect == "hit" and telling.asked(last):
@@ -362,7 +377,7 @@ def _ask(edge: Edge, telling: _Telling, ask: Ask) -> Response:
         return client.read(ask.method)
 
 
-def _judge(telling: _Telling, number: int, ask: Ask, response: Response) -> None:
+def _judge(telling: _Telling, number: int, ask: Ask, response: Response, *, reasons: bool) -> None:
     assert not response.violations, response.violations
     expect = ask.expect
     asked = telling.await_asked(number) if expect == "refreshing" else telling.asked(number)
@@ -405,6 +420,8 @@ def _judge(telling: _Telling, number: int, ask: Ask, response: Response) -> None
     elif ask.status is not None:
         assert response.status == ask.status, f"expected {ask.status}, got {response.status}"
     _fields(telling, ask, response, asked, status)
+    if reasons:
+        _reasons(ask, status)
 
 
 def _fields(
@@ -437,6 +454,9 @@ def _fields(
     if ask.age is not None:
         age = int(response.get("age") or b"-1")
         assert ask.age <= age <= ask.age + 5, f"expected an Age near {ask.age}, got {age}"
+
+
+def _reasons(ask: Ask, status: dict[str, Any] | None) -> None:
     for name, wanted in (("fwd", ask.forward), ("detail", ask.why)):
         if wanted is not None:
             assert status is not None and str(status.get(name)) == wanted, (
@@ -487,13 +507,18 @@ Outcomes = dict[str, BaseException | None]
 
 
 def tell_all(
-    stories: Iterable[Story], edge: Edge, source: Upstream, *, under: str = "", at_once: int = 64
+    stories: Iterable[Story],
+    edge: Edge,
+    source: Upstream,
+    *,
+    at_once: int = 64,
+    **how: Any,
 ) -> dict[int, BaseException | None]:
     """Tell *stories* side by side; return what came of each, by its identity."""
 
     def one(story: Story) -> tuple[int, BaseException | None]:
         try:
-            tell(story, edge, source, under=under)
+            tell(story, edge, source, **how)
         except BaseException as fault:
             return id(story), fault
         return id(story), None
@@ -521,6 +546,35 @@ def together(count: int, task: Callable[[int], Any]) -> list[Any]:
     """Call *task* with 0 to *count* - 1 at once; return the results in order."""
     with ThreadPoolExecutor(count, thread_name_prefix="reader") as pool:
         return list(pool.map(task, range(count)))
+
+
+def detail(response: Response) -> str:
+    """Return the `detail` of our Cache-Status: the tier of a hit, or why nothing is stored."""
+    return str((cache_status(response) or {}).get("detail", ""))
+
+
+def warm(edge: Edge, path: str) -> None:
+    """Wait until every worker of *edge* reaches the shared tier; *path* is what it caches."""
+    end = time.monotonic() + 10
+    number = found = 0
+    while found < 4:
+        assert time.monotonic() < end, "no worker ever finds in the shared tier what another kept"
+        number += 1
+        for _ in range(8):
+            found += detail(edge.get(f"{path}warm-{number}")) == "shared"
+
+
+def opened(edge: Edge, path: str) -> None:
+    """Wait until *edge* has opened its tiers: what is kept under *path* is found again."""
+    end = time.monotonic() + 10
+    number = 0
+    while True:
+        assert time.monotonic() < end, "no tier ever keeps anything"
+        number += 1
+        edge.get(f"{path}opened-{number}")
+        time.sleep(0.05)
+        if "hit" in (cache_status(edge.get(f"{path}opened-{number}")) or {}):
+            return
 
 
 def token(edge: Edge) -> str:
