@@ -27,6 +27,7 @@ from strangler.routing import Match
 from strangler.upstream import Upstream
 from strangler.wire.framing import Body
 from strangler.wire.head import RequestHead, ResponseHead
+from strangler.wire.private import private
 from strangler.wire.request import Request, with_target
 
 if TYPE_CHECKING:
@@ -303,6 +304,9 @@ class CachedExchange(Exchange):
             self._word += ",collapsed"
         self._first_byte = time.monotonic() - self._began
         lines = b"Age: %d\r\nCache-Status: %b\r\n" % (age, status)
+        if self.reader_cookie:
+            line = head.index(b"\r\n")
+            head = head[:line] + private(head[line:])
         cookies = told.cookies + self.reader_cookie
         if cookies:
             lines += cookies[2:] + b"\r\n"

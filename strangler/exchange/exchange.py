@@ -27,6 +27,7 @@ from strangler.wire.forward import (
 )
 from strangler.wire.framing import Body, Length, chunk, last_chunk
 from strangler.wire.head import RequestHead, ResponseHead
+from strangler.wire.private import private
 from strangler.wire.request import Request, compose, reader_lines
 
 if TYPE_CHECKING:
@@ -342,7 +343,9 @@ class Exchange:
         block = self._edge.mended(self._plan, upstream, head, self.scheme, self._head.authority)
         if b"date" not in head.notable:
             block += b"\r\nDate: " + self._edge.date()
-        block += self.reader_cookie + self._extra
+        if self.reader_cookie:
+            block = private(block) + self.reader_cookie
+        block += self._extra
         if connection.reading_body:
             connection.keep_alive = False
         if not isinstance(body, Length):

@@ -258,6 +258,50 @@ def test_an_anonymous_reader_gets_one_cookie_and_stays(scene: Scenario):
         assert "Set-Cookie" not in again
 
 
+NEW_READERS = {
+    "streamed": "none",
+    "filled": "origin",
+    "served from a copy": "origin",
+}
+
+
+@pytest.mark.parametrize("how", NEW_READERS)
+def test_a_new_readers_cookie_is_in_no_shared_cache(scene: Scenario, how: str):
+    """A CDN in front would hand one reader's cookie to all, and all would fall in one bucket."""
+    fields = {
+        "Cache-Control": "public, max-age=5, s-maxage=60",
+        "CDN-Cache-Control": "max-age=600",
+        "ETag": '"1"',
+    }
+    page = scene.upstream("materia").reply(200, "page", **fields)
+    scene.upstream("legacy").reply(200, "page", **fields)
+    canary = {"to": "materia", "stage": "canary 100%", "cache": NEW_READERS[how]}
+    scene.proxy({"/**": "legacy", "/x": canary})
+    if how == "served from a copy":
+        scene.client.get("/x", Cookie="strangler_reader=abcdefghijklmnopqrstuv").expect(200)
+    new = scene.client.get("/x").expect(200, body="page", Cache_Control="private, max-age=5")
+    assert new.get("Set-Cookie").startswith(b"strangler_reader=")
+    assert "CDN-Cache-Control" not in new
+    assert new.get("ETag") == b'"1"'
+    again = scene.client.get("/x", If_None_Match='"1"')
+    assert "Set-Cookie" in again and again.get("Cache-Control") == b"private, max-age=5"
+    # Who has the cookie already gets what the origin said, and our own copy is everybody's.
+    cookie = new.get("Set-Cookie").decode().partition(";")[0]
+    known = scene.client.get("/x", Cookie=cookie).expect(200, body="page")
+    assert known.get("Cache-Control") == b"public, max-age=5, s-maxage=60"
+    assert "CDN-Cache-Control" in known and "Set-Cookie" not in known
+    page.expect_requests(3 if how == "streamed" else 1)
+
+
+def test_a_new_readers_cookie_with_an_uncacheable_answer_of_a_caching_route(scene: Scenario):
+    scene.upstream("legacy")
+    scene.upstream("materia").reply(200, "mine", Surrogate_Control="max-age=9", Vary="*")
+    canary = {"to": "materia", "stage": "canary 100%", "cache": "origin"}
+    scene.proxy({"/**": "legacy", "/x": canary})
+    new = scene.client.get("/x").expect(200, body="mine", Cache_Control="private")
+    assert "Set-Cookie" in new and "Surrogate-Control" not in new
+
+
 def test_a_stage_moves_only_what_it_says(scene: Scenario):
     legacy = scene.upstream("legacy").reply(200, "legacy")
     scene.upstream("materia").reply(200, "materia")
