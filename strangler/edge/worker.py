@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import socket
@@ -27,7 +28,11 @@ from strangler.edge.channel import Channel, Message
 from strangler.observe.access import AccessLog
 from strangler.observe.events import announce
 
+_errors = logging.getLogger("strangler.errors")
+
 _LAG_EVERY = 0.5
+_AGAIN = 0.01
+"""Seconds until an answer that found the queue full is sent again."""
 _LAST_HANDSHAKES = 0.5
 """Seconds that TLS handshakes get which had begun, or waited in the queue, when a drain began."""
 _GOODBYE = 2.0
@@ -65,6 +70,9 @@ class DataPlane(Protocol):
 
     def swap(self, snapshot: Snapshot) -> None:
         """Use ``snapshot`` for every request that begins from now on."""
+
+    def ask(self, order: Message) -> Awaitable[Message]:
+        """Carry out what an operator asks for; return what is to be said of it."""
 
     def status(self) -> dict[str, Any]:
         """Return small numbers for the health check."""
@@ -230,6 +238,8 @@ class Worker:
             self._asked = True
 
     def _on_control(self, message: Message) -> None:
+        if message.get("kind") == "ask":
+            self._keep(self._answer(message))
         if message.get("kind") != "state":
             return
         wanted = (int(message["generation"]), str(message["hash"]), str(message["bundle"]))
@@ -240,6 +250,20 @@ class Worker:
             if self._loading is None:
                 self._loading = self._keep(self._catch_up())
         self._tell(message.get("seq", 0))
+
+    async def _answer(self, message: Message) -> None:
+        """Do what the control process asks for once, and say how it went."""
+        told: Message = {"kind": "answer", "id": message.get("id"), "slot": self._job.slot}
+        try:
+            told["answer"] = await self._edge.ask(message["order"])
+        except Exception as problem:  # an operator's question must not end a worker
+            _errors.exception("order.failed %s", str(message.get("order"))[:200])
+            told["error"] = f"{type(problem).__name__}: {problem}"[:500]
+        try:
+            while not self._job.channel.send(told) and not self._job.channel.closed:
+                await asyncio.sleep(_AGAIN)
+        except ValueError as problem:
+            self._job.channel.send(told | {"answer": None, "error": str(problem)})
 
     async def _catch_up(self) -> None:
         """Load what was announced last, off the loop, and put it in force."""

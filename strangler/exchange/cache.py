@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from strangler.cache import store, update
 from strangler.cache.invalidation import SAFE, invalidates, targets
+from strangler.cache.key import url_of
 from strangler.cache.lookup import Lookup, decide
 from strangler.cache.steering import steering
 from strangler.cache.storable import Uncacheable, bypass
 from strangler.cache.stored import Stored
 from strangler.cache.tiers.purges import Purge
-from strangler.exchange.copies import Copies, Ready
+from strangler.exchange.copies import Copies, Ready, Standby
 from strangler.exchange.fill import LARGEST, Fill, Told
 from strangler.exchange.plan import Cached, Plan
 from strangler.routing import AmbiguousPath
@@ -41,13 +41,12 @@ _MOST_PASSED: Final = 100_000
 class Keeping:
     """Gathers the body of a response that goes past the cache and is to be kept all the same."""
 
-    __slots__ = ("_cached", "_copies", "_moments", "_pieces", "_planned", "_size")
+    __slots__ = ("_cache", "_cached", "_pieces", "_planned", "_size")
 
-    def __init__(self, copies: Copies, planned: Stored, cached: Cached) -> None:
-        self._copies = copies
+    def __init__(self, cache: Cache, planned: Stored, cached: Cached) -> None:
+        self._cache = cache
         self._planned = planned
         self._cached = cached
-        self._moments = copies.moments()
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -59,17 +58,21 @@ class Keeping:
             if body.ended:
                 sealed = store.seal(self._planned, self._size)
                 if isinstance(sealed, Stored):
-                    content = b"".join(self._pieces)
-                    self._copies.keep(sealed, content, self._cached.policy, self._moments)
+                    self._cache.spawn(self._keep(sealed, b"".join(self._pieces)))
+
+    async def _keep(self, stored: Stored, body: bytes) -> None:
+        """Keep the response behind the purge that its own request is (RFC 9111 §4.4)."""
+        copies = self._cache.copies
+        await copies.ladder.purge(Purge.urls(url_of(stored.key)))
+        copies.keep(stored, body, self._cached.policy, copies.moments())
 
 
 class Cache:
-    """Fills under way, keys not to wait for, and counts; *copies* are what it has."""
+    """Fills under way, and keys not to wait for; *copies* are what it has."""
 
     def __init__(self, edge: Edge, copies: Copies) -> None:
         self.edge = edge
         self.copies = copies
-        self.counts: Counter[tuple[str, str]] = Counter()
         self._fills: dict[bytes, Fill] = {}
         self._passed: dict[bytes, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,6 +83,7 @@ class Cache:
         policy = cached.policy
         reason = bypass(head, policy)
         if reason is not None:
+            cached.tally.not_kept(key, str(reason))
             exchange.alone("method" if reason is Uncacheable.METHOD else "bypass", str(reason))
             return
         now = time.time()
@@ -101,15 +105,13 @@ class Cache:
             lookup = Lookup("unavailable", forward="uri-miss")
         outcome = lookup.outcome
         if chosen is not None and outcome == "hit":
-            self._count(cached, "edge")
             exchange.serve(chosen.stored, chosen.body, Told(tier="edge"))
             return
         if outcome == "unavailable":
             exchange.unavailable()
             return
         if chosen is not None and outcome == "stale":
-            self._count(cached, "stale")
-            exchange.serve(chosen.stored, chosen.body, Told(tier="edge"))
+            exchange.serve(chosen.stored, chosen.body, Told(tier="edge", stale=True))
             self._refresh(exchange, plan, cached, key, lookup, chosen.body)
             return
         self._fill(exchange, plan, cached, key, lookup, chosen)
@@ -125,12 +127,19 @@ class Cache:
     ) -> None:
         """Make *exchange* a reader of the fill of *key*, an old or a new one."""
         head = exchange.head
-        if head.method == b"HEAD":
-            exchange.standby = (lookup, chosen) if chosen is not None else None
+        exchange.standby = (
+            Standby(lookup, chosen.stored, chosen.body, "edge") if chosen is not None else None
+        )
+        if head.method == b"HEAD" and not self.copies.below:
             exchange.alone(lookup.forward or "uri-miss", "")
             return
         passed = self._passed.get(key, 0.0) > time.monotonic()
-        alone = not cached.policy.collapse or passed or b"\nrange:" in head.fields.lower
+        alone = (
+            not cached.policy.collapse
+            or passed
+            or head.method == b"HEAD"
+            or b"\nrange:" in head.fields.lower
+        )
         fill = self._fills.get(key)
         if fill is not None and fill.joinable and not alone and fill.join(exchange):
             exchange.wait_for(fill)
@@ -139,7 +148,7 @@ class Cache:
         fill = self._make(exchange, plan, cached, key, lookup, body, shared=not alone)
         fill.join(exchange)
         exchange.wait_for(fill)
-        fill.start(look=not passed)
+        fill.start(look=True)
 
     def _make(
         self,
@@ -180,7 +189,8 @@ class Cache:
         body: bytes,
     ) -> None:
         """Fetch *key* anew in the background, once for all who are served stale meanwhile."""
-        if key in self._fills:
+        fill = self._fills.get(key)
+        if fill is not None and not fill.overtaken():
             return
         asked = lookup._replace(outcome="revalidate", forward="stale")
         fill = self._make(exchange, plan, cached, key, asked, body, shared=True)
@@ -201,22 +211,24 @@ class Cache:
                 if urls:
                     self.copies.purge_soon(Purge.urls(*urls))
         elif request.method == b"HEAD" and exchange.standby is not None:
-            self._head_responded(exchange, exchange.standby[1], head)
+            self._head_responded(exchange, exchange.standby, head)
 
-    def _head_responded(self, exchange: CachedExchange, ready: Ready, head: ResponseHead) -> None:
+    def _head_responded(
+        self, exchange: CachedExchange, standby: Standby, head: ResponseHead
+    ) -> None:
         """Let a HEAD's response freshen the stored GET's, or make it stale (§4.3.5)."""
-        effect = update.head_effect(ready.stored, head)
+        effect = update.head_effect(standby.stored, head)
         if effect == "stale":
-            self.copies.forget(ready.stored)
+            self.copies.forget(standby.stored)
         elif effect == "update":
             shown = self.edge.shown(exchange.plan, exchange.upstream, head, exchange)
             now = time.time()
             policy = exchange.cached.policy
             stored, reason = update.freshened(
-                ready.stored, exchange.head, shown, policy, requested=now, received=now
+                standby.stored, exchange.head, shown, policy, requested=now, received=now
             )
             if reason is None:
-                self.copies.keep(stored, ready.body, policy, self.copies.moments())
+                self.copies.keep(stored, standby.body, policy, self.copies.moments())
 
     def keeping(
         self, exchange: CachedExchange, plan: Plan, cached: Cached, head: ResponseHead
@@ -236,7 +248,7 @@ class Cache:
         )
         if isinstance(planned, Uncacheable):
             return None
-        return Keeping(self.copies, planned, cached)
+        return Keeping(self, planned, cached)
 
     def _urls(self, request: RequestHead, target: bytes, scheme: bytes, view: View) -> list[bytes]:
         """Return the keys' URLs of *target*, by the keying of the route that it has."""
@@ -266,13 +278,10 @@ class Cache:
             self._passed.clear()
         self._passed[key] = time.monotonic() + HIT_FOR_MISS
 
-    def refused(self, reason: Uncacheable, plan: Plan) -> None:
+    def refused(self, reason: Uncacheable, plan: Plan, key: bytes) -> None:
         """Count a response that was not kept, and why."""
-        self.counts["uncacheable", str(reason)] += 1
-
-    def stood_in(self, plan: Plan) -> None:
-        """Count a stale copy that stood in for an upstream that failed."""
-        self.counts["stale_if_error", plan.key] += 1
+        if plan.cached is not None:
+            plan.cached.tally.not_kept(key, str(reason))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run *work*, held until it ends."""
@@ -280,9 +289,6 @@ class Cache:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def _count(self, cached: Cached, word: str) -> None:
-        self.counts[word, cached.key_name] += 1
 
     async def start(self) -> None:
         """Open the tiers; what can't be opened is a rung less."""

@@ -8,16 +8,16 @@ asks the cache first, and falls back to being a plain exchange wherever the cach
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from strangler.cache.deliver import deliver
-from strangler.cache.lookup import Forward, Lookup, stands_in
+from strangler.cache.lookup import Forward, stands_in
 from strangler.cache.status_field import cache_status
 from strangler.cache.stored import Stored
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange.cache import Keeping
-from strangler.exchange.copies import Ready
+from strangler.exchange.copies import Standby
 from strangler.exchange.exchange import Exchange
 from strangler.exchange.fill import Fill, Told
 from strangler.exchange.plan import Cached, Plan
@@ -35,11 +35,15 @@ if TYPE_CHECKING:
     from strangler.exchange.edge import Edge
 
 
+#: Seconds that a reader waits for another's fetch before it takes something else.
+PATIENCE: Final = 5.0
+
+
 class CachedExchange(Exchange):
     """An exchange that the cache may answer.
 
-    ``key`` is its primary key; ``standby`` is a HEAD's stored GET, which may stand in for the
-    upstream and is freshened by its answer.
+    ``key`` is its primary key; ``standby`` is what is stored but not fresh, which may stand in
+    for the upstream (and is freshened by a HEAD's answer).
     """
 
     __slots__ = ("_cached", "_delivery", "_fill", "_keeping", "_word", "key", "standby")
@@ -49,7 +53,7 @@ class CachedExchange(Exchange):
     def __init__(self, edge: Edge, connection: Connection, head: RequestHead, id_: str) -> None:
         super().__init__(edge, connection, head, id_)
         self.key = b""
-        self.standby: tuple[Lookup, Ready] | None = None
+        self.standby: Standby | None = None
         self._fill: Fill | None = None
         self._delivery: Delivery | None = None
         self._keeping: Keeping | None = None
@@ -95,6 +99,27 @@ class CachedExchange(Exchange):
         """Wait for *fill*, unless it has answered already."""
         if not self._over and self._delivery is None and self._fetch is None:
             self._fill = fill
+            if fill.readers[:1] != [self]:
+                edge = self._edge
+                edge.ticker.waits(PATIENCE, CachedExchange.waited_long).start(self)
+
+    def waited_long(self) -> None:
+        """Take a stale copy, or begin another fill that those who wait as long can join.
+
+        So a slow leader costs the upstream one more request every `PATIENCE` seconds, not one
+        for each of its readers.
+        """
+        fill, self._fill = self._fill, None
+        if fill is None or self._over:
+            return
+        fill.leave(self)
+        standby = self.standby
+        if standby is not None and standby.lookup.may_stand_in:
+            told = Told(tier=standby.tier, forward="stale", stale=True)
+            self.serve(standby.stored, standby.body, told)
+        else:
+            self._edge.cache.fill_over(fill)
+            self.again()
 
     def alone(self, forward: Forward, detail: str) -> None:
         """Go straight to the upstream; why, for Cache-Status and the log."""
@@ -102,6 +127,7 @@ class CachedExchange(Exchange):
         if self._over:
             return
         self._word = f"fwd={forward}"
+        self._cached.tally.count("bypass" if forward in ("bypass", "method") else "pass")
         self._extra = b"\r\nCache-Status: " + cache_status(
             self._edge.view.name, forward=forward, detail=detail or None
         )
@@ -109,6 +135,10 @@ class CachedExchange(Exchange):
         if self._head.method in (b"GET", b"HEAD"):
             request = self.request_upstream()
         self._start_fetch(self._upstream, request)
+
+    def found_stale(self, standby: Standby) -> None:
+        """Remember what was found below the edge tier."""
+        self.standby = standby
 
     def again(self) -> None:
         """Ask the cache anew: what this exchange waited for is not what it wants."""
@@ -174,6 +204,7 @@ class CachedExchange(Exchange):
             return
         self._upstream = upstream
         self._word = f"fwd={forward}"
+        self._cached.tally.count("pass")
         self._extra = b"\r\nCache-Status: " + cache_status(
             self._edge.view.name, forward=forward, detail=detail
         )
@@ -242,12 +273,14 @@ class CachedExchange(Exchange):
             super().fetch_failed(error)
 
     def _stands_in(self, status: int | None) -> bool:
-        """Serve the stored GET to a HEAD whose upstream failed, where it may stand in."""
-        if self.standby is None or self._status or not stands_in(self.standby[0], status):
+        """Serve what is stored where the upstream failed and it may stand in."""
+        standby = self.standby
+        if standby is None or self._status or not stands_in(standby.lookup, status):
             return False
-        ready, self.standby = self.standby[1], None
+        self.standby = None
         self._drop_fetch()
-        self.serve(ready.stored, b"", Told(tier="edge", forward="stale", status=status))
+        told = Told(tier=standby.tier, forward="stale", status=status, stale=True)
+        self.serve(standby.stored, standby.body, told)
         return True
 
     def response_body(self, payload: bytes, body: Body) -> None:
@@ -302,6 +335,7 @@ class CachedExchange(Exchange):
         self._word = f"hit,{told.tier}" if hit else f"fwd={told.forward}"
         if told.collapsed:
             self._word += ",collapsed"
+        self._count(told)
         self._first_byte = time.monotonic() - self._began
         lines = b"Age: %d\r\nCache-Status: %b\r\n" % (age, status)
         if self.reader_cookie:
@@ -317,6 +351,17 @@ class CachedExchange(Exchange):
         elif self._head.version == 10:
             lines += b"Connection: keep-alive\r\n"
         return b"%b%b\r\n" % (head, lines)
+
+    def _count(self, told: Told) -> None:
+        tally = self._cached.tally
+        if told.collapsed:
+            tally.collapsed += 1
+        if told.stale:
+            tally.count("stale")
+        elif told.forward is None:
+            tally.count(told.tier)
+        else:
+            tally.count("confirmed" if told.status == 304 else "miss")
 
     def _cache_word(self) -> str:
         return self._word

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, cast
 from strangler.cache import policy
 from strangler.cache.deliver import assemble, undecided_until
 from strangler.cache.freshness import stay, usable_until
+from strangler.cache.lookup import Lookup
 from strangler.cache.policy import CachePolicy, TierName
 from strangler.cache.status_field import cache_status
 from strangler.cache.stored import Stored
@@ -84,6 +85,15 @@ class Ready:
         )
         self.wire = head + self.wire[self.body_at :]
         self.body_at = len(head)
+
+
+class Standby(NamedTuple):
+    """What is stored but not fresh: it may stand in for the upstream, and be confirmed by it."""
+
+    lookup: Lookup
+    stored: Stored
+    body: bytes
+    tier: str
 
 
 class Found(NamedTuple):

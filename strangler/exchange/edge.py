@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from typing import Any, Final
 
@@ -23,8 +23,10 @@ from strangler.exchange import answer
 from strangler.exchange.cache import Cache
 from strangler.exchange.cached import CachedExchange
 from strangler.exchange.copies import Copies, tiers_in_use
+from strangler.exchange.desk import Desk
 from strangler.exchange.exchange import Exchange
 from strangler.exchange.plan import Plan, View
+from strangler.exchange.tally import Tally
 from strangler.observe.access import AccessLog
 from strangler.rollout import READER_COOKIE, Decision, bucket, decide, sticky
 from strangler.routing import AmbiguousPath
@@ -62,7 +64,9 @@ class Edge:
         self.log: Callable[[Any], object] = log.append if log is not None else _forget
         self.exchanges: set[Exchange] = set()
         self.rescued = 0
-        self.hot = 0
+        #: What became of each route's requests at the cache, over all generations.
+        self.tallies: dict[str, Tally] = {}
+        self._desk = Desk(self)
         self._open_tiers(snapshot)
         self.repaired = 0
         instance = instance or os.environ.get("STRANGLER_INSTANCE", "") or secrets.token_hex(3)
@@ -73,7 +77,7 @@ class Edge:
         self._date = b""
         self._ports: dict[Any, bytes] = {}
         self._near_told = float("-inf")
-        self.view = View(snapshot, self._upstreams(snapshot, {}))
+        self.view = View(snapshot, self._upstreams(snapshot, {}), self.tallies)
         self._named(snapshot)
 
     def swap(self, snapshot: Snapshot) -> None:
@@ -83,7 +87,7 @@ class Edge:
         """
         before = self.view.upstreams
         upstreams = self._upstreams(snapshot, before)
-        self.view = View(snapshot, upstreams)
+        self.view = View(snapshot, upstreams, self.tallies)
         self._named(snapshot)
         if tiers_in_use(snapshot) != self._tiers:
             former = self.cache
@@ -121,6 +125,10 @@ class Edge:
                 for upstream in self.view.everyone()
             },
         }
+
+    async def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry out what the control process asks; see `desk`."""
+        return await self._desk.answer(order)
 
     # The engine's application.
 
@@ -204,7 +212,7 @@ class Edge:
         wire = ready.wire
         connection.write(wire)
         connection.response_ended()
-        self.hot += 1
+        cached.tally.edge += 1
         stored = ready.stored
         upstream = plan.service if service else plan.legacy
         self.log(

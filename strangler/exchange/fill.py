@@ -28,7 +28,7 @@ from strangler.cache.stored import Stored
 from strangler.cache.tiers.tier import BodyLost
 from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
-from strangler.exchange.copies import Copies, Found
+from strangler.exchange.copies import Copies, Found, Standby
 from strangler.exchange.fetch import Fetch, failure_word
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.spill import Spill
@@ -49,6 +49,16 @@ LARGEST: Final = 16 << 20
 MOST_READERS: Final = 20_000
 #: Seconds for which another worker's lease on a key holds us up.
 LEASE: Final = 5.0
+#: Reasons that lie in one reader's request: they say nothing of what another would get.
+_READERS_OWN: Final = frozenset(
+    {
+        Uncacheable.AUTHORIZATION,
+        Uncacheable.VARY_COOKIE,
+        Uncacheable.REQUEST_NO_STORE,
+        Uncacheable.PRECONDITION,
+        Uncacheable.PARTIAL,
+    }
+)
 
 
 class Reader(Protocol):
@@ -63,6 +73,12 @@ class Reader(Protocol):
 
     def interim(self, head: ResponseHead) -> None:
         """Take a 1xx."""
+
+    def unavailable(self) -> None:
+        """Answer 504: you want nothing but a stored response."""
+
+    def found_stale(self, standby: Standby) -> None:
+        """Remember what was found below: it may stand in for the upstream."""
 
     def again(self) -> None:
         """Ask the cache anew: this fill's answer is not yours."""
@@ -93,7 +109,7 @@ class Told:
     (each behind its CRLF) that only the reader whose request was sent may have.
     """
 
-    __slots__ = ("collapsed", "cookies", "forward", "kept", "status", "tier")
+    __slots__ = ("collapsed", "cookies", "forward", "kept", "stale", "status", "tier")
 
     def __init__(
         self,
@@ -104,8 +120,10 @@ class Told:
         kept: bool = False,
         collapsed: bool = False,
         cookies: bytes = b"",
+        stale: bool = False,
     ) -> None:
         self.cookies = cookies
+        self.stale = stale
         self.tier = tier
         self.forward = forward
         self.status = status
@@ -163,11 +181,26 @@ class Fill:
         self._release: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._joined = 0
+        self._late: set[Reader] = set()
 
     # Readers.
 
+    def overtaken(self) -> bool:
+        """Tell whether a purge has hit what this fetches: it is not for those who ask only now.
+
+        What tags the origin gives is not known before its answer; see `_started`.
+        """
+        marks = self.cache.copies.memory.marks
+        moment = self._moments.edge
+        if marks.seq == moment:
+            return False
+        tags = self._tags if self._planned is None else self._planned.tags
+        return marks.verdict(self.key, tags, self._cached.route, moment) != (False, 0)
+
     def join(self, reader: Reader) -> bool:
         """Take *reader* in; False where this fill can't be of use to it (any more)."""
+        if self.overtaken():
+            return False
         if self._planned is not None:
             if self._stream.gone or not self._suits(self._planned, reader):
                 return False
@@ -177,6 +210,8 @@ class Fill:
         if len(self.readers) >= MOST_READERS:
             return False
         self._joined += 1
+        if self.cache.copies.memory.moment != self._moments.edge:
+            self._late.add(reader)
         self.readers.append(reader)
         return True
 
@@ -210,11 +245,26 @@ class Fill:
         found = await copies.search(self.key, self._cached.policy, self._head.fields)
         if self._over:
             return
-        if found is None or not await self._use(found):
-            if self._over or await self._another_fetches(copies):
-                return
-            if not self._over:
-                self._ask()
+        if found is not None and await self._use(found):
+            return
+        asked = steering(self._head, self._cached.policy)
+        if asked is not None and asked.only_if_cached:
+            for reader in self._take_readers():
+                reader.unavailable()
+            self._end()
+        elif self._head.method == b"HEAD":
+            self._send_on()
+        elif not self._over and not await self._another_fetches(copies) and not self._over:
+            self._ask()
+
+    def _send_on(self) -> None:
+        """Let a HEAD go to the upstream as it is: its answer is never stored."""
+        stored = self.lookup.stored
+        for reader in self._take_readers():
+            if stored is not None:
+                reader.found_stale(Standby(self.lookup, stored, self._body, self._tier))
+            reader.alone(self.lookup.forward or "uri-miss", "")
+        self._end()
 
     async def _use(self, found: Found) -> bool:
         """Hand out what was found below, if it is fresh enough; else remember it."""
@@ -235,7 +285,7 @@ class Fill:
         if body is not None and lookup.outcome == "stale":
             # Its readers have it at once; what is left of this fill is the refresh.
             for reader in self._take_readers():
-                self._serve(reader, stored, body, Told(tier=found.name))
+                self._serve(reader, stored, body, Told(tier=found.name, stale=True))
             self.lookup = lookup._replace(outcome="revalidate", forward="stale")
         return False
 
@@ -371,7 +421,7 @@ class Fill:
         if reason is None:
             self.cache.copies.keep(stored, self._body, self._cached.policy, self._moments)
         else:
-            self.cache.refused(reason, self._plan)
+            self.cache.refused(reason, self._plan, self.key)
             self.cache.copies.forget(old)
         told = Told(tier=self._tier, forward=self.lookup.forward, status=304, kept=reason is None)
         for reader in self._take_readers():
@@ -382,8 +432,7 @@ class Fill:
         """Let the stored response stand in for an upstream that failed (RFC 5861 §4)."""
         old = self.lookup.stored
         assert old is not None
-        told = Told(tier=self._tier, forward="stale", status=status)
-        self.cache.stood_in(self._plan)
+        told = Told(tier=self._tier, forward="stale", status=status, stale=True)
         for reader in self._take_readers():
             self._serve(reader, old, self._body, told)
         self._end()
@@ -412,7 +461,7 @@ class Fill:
             return
         self._keeps = store.replaces(old, planned.status)
         if not self._keeps:
-            self.cache.refused(Uncacheable.WORSE, self._plan)
+            self.cache.refused(Uncacheable.WORSE, self._plan, self.key)
         if isinstance(body, Length) and planned.status not in (204, 304):
             expected = body.left + len(payload) if not body.ended else len(payload)
             sealed = store.seal(planned, expected)
@@ -427,8 +476,9 @@ class Fill:
             told.cookies = b"".join(
                 b"\r\nSet-Cookie: " + value for value in shown.all(b"set-cookie")
             )
+        overtaken = self.overtaken()
         for number, reader in enumerate(self._take_readers()):
-            if self._suits(planned, reader):
+            if self._suits(planned, reader) and not (overtaken and reader in self._late):
                 reader.serve_stream(
                     planned, self._stream, told if not number else self._told(collapsed=True)
                 )
@@ -440,8 +490,9 @@ class Fill:
         """Give an answer that may not be kept to the one who asked, and to nobody else."""
         self._private = True
         self.joinable = False
-        self.cache.refused(reason, self._plan)
-        if self.shared:
+        self.cache.refused(reason, self._plan, self.key)
+        its_own = reason in _READERS_OWN
+        if self.shared and not its_own:
             self.cache.pass_for_a_while(self.key)
         readers = self._take_readers()
         mine = [reader for reader in readers if reader.head is self._head]
@@ -451,7 +502,11 @@ class Fill:
             reader.pass_on(self._upstream, head, self._stream, body, forward, str(reason))
         self.cache.fill_over(self)
         for reader in readers:
-            if reader not in mine[:1]:
+            if reader in mine[:1]:
+                continue
+            if its_own:
+                reader.again()
+            else:
                 reader.alone("uri-miss", str(reason))
         if not mine:
             self.cancel()
@@ -536,7 +591,7 @@ class Fill:
                 sealed, body = self._joined_parts(sealed, body)
             self.cache.copies.keep(sealed, body, self._cached.policy, self._moments)
         else:
-            self.cache.refused(sealed, self._plan)
+            self.cache.refused(sealed, self._plan, self.key)
 
     def _joined_parts(self, part: Stored, body: bytes) -> tuple[Stored, bytes]:
         """Return *part* joined with a part that is held already, where they fit (§3.4)."""

@@ -15,6 +15,7 @@ from typing import Final
 from strangler.cache.key import Keying
 from strangler.cache.policy import CachePolicy
 from strangler.config.snapshot import FieldEdits, Network, Route, Snapshot
+from strangler.exchange.tally import Tally
 from strangler.rollout import Decision, canary_salt, decide
 from strangler.routing import Table
 from strangler.upstream import Upstream
@@ -31,7 +32,8 @@ class Cached:
     """What a route that caches needs at run time.
 
     route: its key as bytes, the label that it is purged by · arm: what tells the service's
-    copies from legacy's · steers: a request's Cache-Control is heeded.
+    copies from legacy's · steers: a request's Cache-Control is heeded · tally: what becomes of
+    its requests, whatever the generation.
     """
 
     policy: CachePolicy
@@ -40,6 +42,7 @@ class Cached:
     key_name: str
     arm: bytes
     steers: bool
+    tally: Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +90,12 @@ class View:
         "wildcards",
     )
 
-    def __init__(self, snapshot: Snapshot, upstreams: Mapping[str, Upstream]) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        upstreams: Mapping[str, Upstream],
+        tallies: dict[str, Tally] | None = None,
+    ) -> None:
         self.generation = snapshot.generation
         self.table: Table[Route] = snapshot.table
         self.limits = snapshot.limits
@@ -99,7 +107,8 @@ class View:
         self.any_host = not names
         self.hosts = frozenset(name for name in names if not name.startswith(b"*."))
         self.wildcards = tuple(name[1:] for name in names if name.startswith(b"*."))
-        self.plans = {route: _plan(route, upstreams) for route in snapshot.routes}
+        counts = {} if tallies is None else tallies
+        self.plans = {route: _plan(route, upstreams, counts) for route in snapshot.routes}
 
     def serves(self, host: bytes) -> bool:
         """Tell whether *host* (lower case, no port) is one of the site's."""
@@ -110,7 +119,7 @@ class View:
         return self.upstreams.values()
 
 
-def _plan(route: Route, upstreams: Mapping[str, Upstream]) -> Plan:
+def _plan(route: Route, upstreams: Mapping[str, Upstream], tallies: dict[str, Tally]) -> Plan:
     service = upstreams[route.upstream] if route.upstream is not None else None
     legacy = upstreams[route.legacy] if route.legacy is not None else None
     target = service if service is not None else legacy
@@ -137,12 +146,12 @@ def _plan(route: Route, upstreams: Mapping[str, Upstream]) -> Plan:
         and route.stage.word in ("canary", "live"),
         request_edits=_edits(edits.request) if edits.request != _NO_EDITS else None,
         response_edits=_edits(edits.response) if edits.response != _NO_EDITS else None,
-        cached=_cached(route),
+        cached=_cached(route, tallies),
         page=Path(route.page.path).read_bytes() if route.page is not None else b"",
     )
 
 
-def _cached(route: Route) -> Cached | None:
+def _cached(route: Route, tallies: dict[str, Tally]) -> Cached | None:
     if route.cache.mode == "none" or route.action != "proxy":
         return None
     return Cached(
@@ -152,6 +161,7 @@ def _cached(route: Route) -> Cached | None:
         key_name=route.key,
         arm=(route.upstream or "").encode(),
         steers=route.cache.client_steers,
+        tally=tallies.setdefault(route.key, Tally()),
     )
 
 

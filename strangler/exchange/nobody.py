@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A reader who isn't there: for requests whose answer only the cache wants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Nobody:
+    """Stands where a `Connection` does, and takes whatever it is given at once."""
+
+    __slots__ = ("keep_alive", "peer", "secure", "told", "transport")
+
+    #: There is no body to wait for.
+    reading_body = False
+
+    def __init__(self, *, secure: bool = False) -> None:
+        self.peer = "127.0.0.1"
+        self.secure = secure
+        self.keep_alive = True
+        self.told: tuple[bytes, int, bytes] | None = None
+        self.transport = self
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Have no socket."""
+        return default
+
+    def write(self, data: bytes) -> None:
+        """Drop *data*."""
+
+    def response_ended(self) -> None:
+        """Have no further request."""
+
+    def close(self) -> None:
+        """Have nothing to close."""
+
+    def abort(self) -> None:
+        """Have nothing to cut."""
+
+    def pause_reading(self) -> None:
+        """Have nothing to read."""
+
+    def resume_reading(self) -> None:
+        """Have nothing to read."""
+
+    def end_writing(self) -> None:
+        """Have nothing to end."""
