@@ -124,8 +124,8 @@ def test_search(reader: Reader, answering: str) -> None:
 
 def test_send_a_photo(site: LocalSite, reader: Reader, answering: str, tmp_path: Path) -> None:
     file = tmp_path / "serra.png"
-    file.write_bytes(photo(1500, 1100))
-    assert file.stat().st_size > 4 << 20
+    file.write_bytes(photo(4000, 2800))
+    assert file.stat().st_size > 31 << 20  # more than the edge takes where no route says so
     reader.log_in("leitor008", "leitor-2026")
     reader.open("/fotos/")
     reader.click("main .button")
@@ -135,7 +135,7 @@ def test_send_a_photo(site: LocalSite, reader: Reader, answering: str, tmp_path:
     shown = reader.find("figure img")
     width = "const img = arguments[0]; return img.complete && img.naturalWidth"
     reader.until(
-        lambda: reader.browser.execute_script(width, shown) == 1500, what="the whole photo"
+        lambda: reader.browser.execute_script(width, shown) == 4000, what="the whole photo"
     )
     address = str(shown.get_attribute("src")).removeprefix(reader.url)
     assert digest(site.fetch(address)) == digest(file.read_bytes())
@@ -273,13 +273,15 @@ def test_the_edges_own_error_page(site: LocalSite, reader: Reader) -> None:
     away = site.config.read_text().replace("http://127.0.0.1:${env:LEGACY_PORT:-8100}", CLOSED)
     with site.edited(away) as mark:
         assert reader.open("/enquetes/") == 502
+        reader.sees("h1", "O site não respondeu")
         reader.sees("p", "Tente de novo em um minuto.")
         assert reader.find("html").get_attribute("lang") == "pt-BR"
         line = site.wait_line(r" 502 GET .*/enquetes/", since=mark)
         assert "error=connection_refused" in line
         number = line.partition(" id=")[2]
         assert number
-        reader.sees("code", number)  # what an operator finds it by
+        reader.sees("small", f"502 Bad Gateway · {number}")  # what an operator finds it by
+        assert reader.find("main a").get_attribute("href") == f"{reader.url}/"
         assert any("502" in one for one in reader.complaints())
         assert reader.open(ARTICLE) == 200  # materia needs nobody
         reader.complaints()  # the fragments are legacy's
