@@ -2,7 +2,8 @@
 """Run the whole site on this machine: what ``make run`` does.
 
 Makes the legacy database and materia's store where they are missing, starts what Procfile names,
-says where to look once everything answers, and stops all of it on Ctrl-C or when one part ends.
+says where to look once everything answers, and stops all of it on Ctrl-C or when the edge ends.
+Another part that ends is started again after a while in which the edge shows what it is worth.
 Standard library only.
 """
 
@@ -33,6 +34,7 @@ HEALTH = {
     "edge": [("EDGE_PORT", "/healthcheck"), ("ADMIN_PORT", "/-/healthcheck")],
 }
 START = 60.0  # seconds until a part answers
+AGAIN = 10.0  # seconds from a part's end to its next start
 STOP = 10.0  # seconds from the polite signal to the last one
 COLOURS = {"edge": 36, "legacy": 33, "materia": 32}
 
@@ -51,8 +53,8 @@ def main() -> int:
         check_ports(site.env)
         prepare(site.env)
         site.start()
-        print(welcome(site.env), flush=True)
-        return site.wait_for_an_end()
+        print(welcome(site), flush=True)
+        return site.watch()
     except Interrupted:
         return 0
     except subprocess.CalledProcessError as error:
@@ -153,28 +155,32 @@ class Site:
     def __init__(self, env: dict[str, str]) -> None:
         self.env = env
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, str] = {}
         self._output: list[threading.Thread] = []
 
     def start(self) -> None:
         """Start the parts in Procfile's order, each when the one before it answers."""
-        # Should this process be killed outright, the kernel ends its children.
-        wrapper = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
         for line in (ROOT / "Procfile").read_text().splitlines():
             name, colon, command = line.partition(":")
             if not colon or name.startswith("#"):
                 continue
-            process = subprocess.Popen(
-                [*wrapper, "sh", "-c", f"exec {command.strip()}"],
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches this process alone, which then stops them
-            )
-            self.processes[name] = process
-            self._output.append(threading.Thread(target=self._copy, args=(name, process)))
-            self._output[-1].start()
+            self._commands[name] = command.strip()
+            self._spawn(name)
             self._wait_until_up(name)
+
+    def _spawn(self, name: str) -> None:
+        # Should this process be killed outright, the kernel ends its children.
+        wrapper = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+        self.processes[name] = process = subprocess.Popen(
+            [*wrapper, "sh", "-c", f"exec {self._commands[name]}"],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which then stops them
+        )
+        self._output.append(threading.Thread(target=self._copy, args=(name, process)))
+        self._output[-1].start()
 
     def _wait_until_up(self, part: str) -> None:
         deadline = time.monotonic() + START
@@ -182,16 +188,39 @@ class Site:
             url = f"http://127.0.0.1:{self.env[port]}{path}"
             while not answers(url):
                 if ended := self._ended():
-                    sys.exit(f"site: {ended} ended before everything was up")
+                    sys.exit(f"site: {ended[0]} ended before everything was up")
                 if time.monotonic() > deadline:
                     sys.exit(f"site: {url} doesn't answer with success after {START:.0f} s")
                 time.sleep(0.1)
 
-    def wait_for_an_end(self) -> int:
-        while not (ended := self._ended()):
-            time.sleep(0.3)
-        say(f"{ended} ended, so everything is stopped")
+    def watch(self) -> int:
+        """Start again what ends, until the edge does."""
+        due: dict[str, float] = {}
+        while "edge" not in (ended := self._ended()):
+            for name in ended:
+                if name not in due:
+                    due[name] = time.monotonic() + AGAIN
+                    self._clear(name)
+                    say(
+                        f"{name} ended ({self._how(name)}); the edge goes on without it, "
+                        f"and it starts again in {AGAIN:.0f} s"
+                    )
+                elif time.monotonic() > due[name]:
+                    del due[name]
+                    say(f"{name} starts again")
+                    self._spawn(name)
+            time.sleep(0.1)
+        say(f"edge ended ({self._how('edge')}), so everything is stopped")
         return 1
+
+    def _how(self, name: str) -> str:
+        code = self.processes[name].returncode
+        return signal.Signals(-code).name if code < 0 else f"exit {code}"
+
+    def _clear(self, name: str) -> None:
+        """End what a part left behind: the session's group outlives its leader."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.processes[name].pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """End every process: the edge first, so that readers get their last answers."""
@@ -204,18 +233,16 @@ class Site:
                         process.wait(max(0.1, deadline - time.monotonic()))
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        for process in self.processes.values():
-            # The session's group outlives its leader where a child was left behind.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        for name, process in self.processes.items():
+            self._clear(name)
             process.wait()
         for thread in self._output:
             thread.join(1.0)
         if self.processes:
             say("stopped")
 
-    def _ended(self) -> str | None:
-        return next((n for n, p in self.processes.items() if p.poll() is not None), None)
+    def _ended(self) -> list[str]:
+        return [name for name, process in self.processes.items() if process.poll() is not None]
 
     @staticmethod
     def _copy(name: str, process: subprocess.Popen[bytes]) -> None:
@@ -239,19 +266,22 @@ def answers(url: str) -> bool:
         return False
 
 
-def welcome(env: dict[str, str]) -> str:
+def welcome(site: Site) -> str:
+    env = site.env
     edge, admin = f"http://localhost:{env['EDGE_PORT']}", f"http://localhost:{env['ADMIN_PORT']}"
     return f"""
-  The site, through the edge   {edge}/
+  The site, through the edge   {edge}/ (log in as leitor001, leitor-2026)
   An article                   {edge}{ARTICLE}
   Django's own admin           {edge}/admin/ (admin, admin-2026)
-  The edge's health            {admin}/-/healthcheck
+  The edge's own page          {admin}/ (health, routes)
   Behind it                    legacy http://localhost:{env["LEGACY_PORT"]}/ \
 · materia http://localhost:{env["MATERIA_PORT"]}/healthcheck
 
   Try next: open the article, then change its line in routes.yaml from `legacy` to `materia` and
   save. The next request is answered by the service; the access lines here say so. Write nonsense
-  and save: the error is shown with its line, the old routes go on serving.
+  and save: the error is shown with its line, the old routes go on serving. While articles are
+  materia's, end it (kill {site.processes["materia"].pid}): Django answers at once, until materia
+  is back {AGAIN:.0f} s later.
 
   Ctrl-C stops everything.
 """

@@ -67,6 +67,25 @@ def ports() -> dict[str, str]:
     return {name: str(port) for name, port in zip(names, found, strict=True)}
 
 
+def hasten(checkout: Path) -> None:
+    """Have a part that ended start again after a moment."""
+    script = checkout / "tools" / "local_site.py"
+    text = script.read_text()
+    assert "\nAGAIN = 10.0 " in text
+    script.write_text(text.replace("\nAGAIN = 10.0 ", "\nAGAIN = 0.2 "))
+
+
+def read_until(runner: subprocess.Popen[str], word: str) -> str:
+    """Return what the runner prints up to the line with *word*."""
+    printed = ""
+    assert runner.stdout
+    for line in runner.stdout:
+        printed += line
+        if word in line:
+            return printed
+    raise AssertionError(f"no {word!r} in {printed}")
+
+
 def start(checkout: Path, env: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, checkout / "tools" / "local_site.py"],
@@ -120,6 +139,8 @@ def test_it_says_where_to_look_and_names_every_line(checkout: Path) -> None:
         for port in env.values():
             assert f"http://localhost:{port}/" in printed
         assert "legacy  | pids" in printed
+        assert "leitor001" in printed and "admin-2026" in printed
+        assert f"kill {pids(printed)[2]}" in printed
         assert runner.poll() is None
 
 
@@ -133,14 +154,50 @@ def test_a_signal_stops_every_process_and_its_children(checkout: Path, number: i
         assert all(ends(pid) for pid in family)
 
 
-def test_a_part_that_ends_takes_the_others_along(checkout: Path) -> None:
+def test_the_edges_end_ends_all(checkout: Path) -> None:
     with running(checkout, ports()) as (runner, printed):
         family = pids(printed)
-        os.kill(family[0], signal.SIGKILL)
+        os.kill(family[4], signal.SIGKILL)
         assert runner.stdout
         rest = runner.stdout.read()
         assert runner.wait(20) == 1
-        assert "ended, so everything is stopped" in rest
+        assert "edge ended (SIGKILL), so everything is stopped" in rest
+        assert all(ends(pid) for pid in family)
+
+
+@pytest.mark.parametrize(("part", "at"), [("legacy", 0), ("materia", 2)])
+def test_another_part_that_ends_is_told_and_started_again(
+    checkout: Path, part: str, at: int
+) -> None:
+    hasten(checkout)
+    with running(checkout, ports()) as (runner, printed):
+        family = pids(printed)
+        for _ in range(2):
+            leader, child = family[at], family[at + 1]
+            os.kill(leader, signal.SIGKILL)
+            told = read_until(runner, "| pids ")
+            assert f"site: {part} ended (SIGKILL)" in told
+            assert f"site: {part} starts again" in told
+            assert ends(child)  # nothing of the old one holds its port
+            family[at : at + 2] = pids(told)
+            assert family[at] != leader
+        runner.send_signal(signal.SIGINT)
+        assert runner.wait(20) == 0
+        assert all(ends(pid) for pid in family)
+
+
+def test_a_part_that_will_not_start_again_does_not_end_the_site(checkout: Path) -> None:
+    hasten(checkout)
+    with running(checkout, ports()) as (runner, printed):
+        family = pids(printed)
+        (checkout / "part.py").write_text("raise SystemExit(7)\n")
+        os.kill(family[2], signal.SIGTERM)
+        assert "materia ended (SIGTERM)" in read_until(runner, "materia ended")
+        for _ in range(2):
+            assert "materia ended (exit 7)" in read_until(runner, "materia ended")
+        assert runner.poll() is None
+        runner.send_signal(signal.SIGTERM)
+        assert runner.wait(20) == 0
         assert all(ends(pid) for pid in family)
 
 
