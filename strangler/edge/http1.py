@@ -19,12 +19,16 @@ import fcntl
 import logging
 import re
 import socket
+import ssl
 import struct
 import sys
 import termios
+from collections.abc import Iterable
 from typing import Any, Final, Protocol, cast
 
 from tornado.httputil import HTTPServerConnectionDelegate
+from tornado.ioloop import IOLoop
+from tornado.netutil import bind_sockets
 
 from strangler.clock import Ticker, Waits
 from strangler.config.snapshot import Limits
@@ -42,8 +46,14 @@ _HELD_LIMIT: Final = 64 << 10
 _RESET: Final = struct.pack("ii", 1, 0)
 #: Seconds that a reader has to take the rest after we stopped listening to it.
 _LINGER: Final = 2.0
+#: Seconds between two looks at what a TLS reader whose connection ends has still to take, and the
+#: bytes of it that are certainly the kernel's already: it would have room for more.
+_TLS_CLOSE: Final = 0.1
+_IN_KERNEL: Final = 16 << 10
 #: Seconds of silence after which a reader that closed its sending side counts as gone.
 _HALF_CLOSED: Final = 0.5
+#: Seconds that connections which were cut have to end.
+_GOODBYE: Final = 2.0
 #: Seconds that an idle connection stays open in a drain, so that a request under way arrives.
 _DRAIN_IDLE: Final = 1.0
 
@@ -292,11 +302,20 @@ class Connection(asyncio.Protocol):
             self.transport.write_eof()
 
     def close(self) -> None:
-        """Send what is written, then close."""
+        """Send what is written, then close.
+
+        The end of TLS comes by its own short clock, whatever is still to be sent: it waits until
+        the kernel has all of it.
+        """
         self._lingering = True
-        if not self.transport.is_closing():
-            if self.transport.get_write_buffer_size():
-                self._wait_for_reader()
+        if self.transport.is_closing():
+            return
+        untaken = self._untaken()
+        if untaken and self not in self.server.waits_write:
+            self._wait_for_reader()
+        if self.secure and untaken > _IN_KERNEL:
+            self.server.loop.call_later(_TLS_CLOSE, self.close)
+        else:
             self.transport.close()
 
     def linger(self) -> None:
@@ -314,7 +333,7 @@ class Connection(asyncio.Protocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
-            self.transport.close()
+            self.close()
 
     def abort(self) -> None:
         """Reset the connection: what was sent must not look complete."""
@@ -516,17 +535,22 @@ class Connection(asyncio.Protocol):
         self.close()
 
     def _wait_for_reader(self) -> None:
-        """Begin the reader's time anew, noting what has arrived at its end by now.
+        """Begin the reader's time anew, noting what has arrived at its end by now."""
+        self._taken = self.written - self._untaken()
+        self.server.waits_write.start(self)
 
-        The kernel says how much of what it was given has not: it may hold megabytes, and asks for
-        more of them only when a third of its room is free.
+    def _untaken(self) -> int:
+        """Return how many bytes of what was written have not arrived at the reader.
+
+        The kernel knows of its own: it may hold megabytes, and asks for more of them only when a
+        third of its room is free.
         """
-        self._taken = self.written - self.transport.get_write_buffer_size()
+        untaken = self.transport.get_write_buffer_size()
         sock = self.transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
-            unsent = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-            self._taken -= int.from_bytes(unsent, sys.byteorder)
-        self.server.waits_write.start(self)
+            queued = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+            untaken += int.from_bytes(queued, sys.byteorder)
+        return untaken
 
     def _still_there(self, written: int) -> None:
         if self._lingering or self._tunnel:
@@ -546,6 +570,7 @@ class Server:
         *,
         limits: Limits | None = None,
         ticker: Ticker | None = None,
+        ssl_options: ssl.SSLContext | None = None,
     ) -> None:
         if isinstance(app, HTTPServerConnectionDelegate):
             from strangler.edge.tornado_app import TornadoApplication
@@ -553,13 +578,17 @@ class Server:
             app = TornadoApplication(app)
         self.app: Application = app
         self.limits = limits if limits is not None else Limits()
-        self.loop = asyncio.get_running_loop()
+        try:
+            self.loop = asyncio.get_running_loop()
+        except RuntimeError:  # as for Tornado's: made first, served once its loop starts
+            self.loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
         self.open: set[Connection] = set()
         self.accepted = 0
         self.slow_readers = 0
         self.draining = False
         self._empty: asyncio.Future[None] | None = None
-        self._listeners: list[asyncio.AbstractServer] = []
+        self._ssl = ssl_options
+        self._listeners: list[asyncio.Task[asyncio.Server]] = []
         self._ticker = ticker if ticker is not None else Ticker(self.loop)
         self._ticker.start()
         self.all_waits: tuple[Waits[Connection], ...] = ()
@@ -618,11 +647,37 @@ class Server:
         """Return a new connection: the factory for `loop.create_server`."""
         return Connection(self)
 
-    async def listen(self, port: int, address: str = "127.0.0.1", **kwargs: Any) -> int:
-        """Listen as Tornado's HTTPServer does, and return the port (0: any free one)."""
-        listener = await self.loop.create_server(self.protocol, address, port, **kwargs)
-        self._listeners.append(listener)
-        return int(listener.sockets[0].getsockname()[1])
+    # As Tornado's HTTPServer is started and stopped.
+
+    def listen(self, port: int, address: str | None = None, **kwargs: Any) -> None:
+        """Listen on *port* of *address* (all addresses: None), as `bind_sockets` understands it."""
+        self.add_sockets(bind_sockets(port, address, **kwargs))
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Serve *sockets*, which listen already."""
+        for sock in sockets:
+            self.add_socket(sock)
+
+    def add_socket(self, sock: socket.socket) -> None:
+        """Serve *sock*, which listens already."""
+        serving = self.loop.create_task(
+            self.loop.create_server(self.protocol, sock=sock, ssl=self._ssl)
+        )
+        self._listeners.append(serving)
+
+    def stop(self) -> None:
+        """Accept no more connections; those that are open go on."""
+        listeners, self._listeners = self._listeners, []
+        for serving in listeners:
+            if serving.done():
+                serving.result().close()
+            else:
+                serving.add_done_callback(lambda done: done.result().close())
+
+    async def close_all_connections(self) -> None:
+        """Cut every connection and wait until all have ended."""
+        self.abort_all()
+        await self.drained(_GOODBYE)
 
     def start_drain(self) -> None:
         """Take no new request on any connection once its running one is answered.
@@ -633,8 +688,7 @@ class Server:
         if self.draining:
             return
         self.draining = True
-        for listener in self._listeners:
-            listener.close()
+        self.stop()
         for connection in self.open:
             connection.keep_alive = False
         self.loop.call_later(_DRAIN_IDLE, self._close_idle)

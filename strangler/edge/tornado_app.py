@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tornado.httputil import (
     HTTPConnection,
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("strangler.errors")
 
+#: Bytes that a detached stream holds for a reader that doesn't ask for them.
+_HELD: Final = 64 << 10
+
 
 class TornadoApplication:
     """Answer requests by an `HTTPServerConnectionDelegate`, such as a `tornado.web.Application`."""
@@ -40,11 +43,10 @@ class TornadoApplication:
     def __init__(self, delegate: HTTPServerConnectionDelegate) -> None:
         self._delegate = delegate
 
-    def request(self, connection: Connection, head: RequestHead) -> TornadoConnection:
+    def request(self, connection: Connection, head: RequestHead) -> TornadoConnection | None:
         """Hand the request to Tornado."""
         request = TornadoConnection(connection, head)
-        request.start(self._delegate)
-        return request
+        return request if request.start(self._delegate) else None
 
     def reject(self, connection: Connection, error: RequestRejected, start: bytes) -> bytes:
         """Return a plain answer."""
@@ -90,8 +92,8 @@ class TornadoConnection(HTTPConnection):
 
     # The request, towards Tornado.
 
-    def start(self, application: HTTPServerConnectionDelegate) -> None:
-        """Begin the request on *application*."""
+    def start(self, application: HTTPServerConnectionDelegate) -> bool:
+        """Begin the request on *application*; False: its declared length is over the limit."""
         head = self._head
         headers = HTTPHeaders()
         for name, value in head.fields.pairs():
@@ -103,12 +105,18 @@ class TornadoConnection(HTTPConnection):
         )
         self._delegate = application.start_request(self._connection, self)
         waiting = self._delegate.headers_received(line, headers)
+        # An asynchronous `prepare` may still raise the limit: then the bytes are counted.
+        most = self._max_body if waiting is None and not self._ended else None
+        if most is not None and (head.fields.length or 0) > most:
+            self.body_failed(RequestRejected(413, "request body: too large"))
+            return False
         if head.fields.expect and self._connection.reading_body:
             self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if waiting is not None:
             self._feed(waiting)
         if not self._connection.reading_body:
             self.body_ended(b"")
+        return True
 
     def body_received(self, data: bytes) -> None:
         """Pass payload to the delegate, one piece at a time, in its own time."""
@@ -281,15 +289,22 @@ class TornadoConnection(HTTPConnection):
             return future
         if data:
             self._connection.write(data)
+        return self.written()
+
+    def written(self) -> asyncio.Future[None]:
+        """Return a future that is done when the reader has caught up, or has gone."""
         if self._drained is not None:
-            return asyncio.ensure_future(self._until_drained(self._drained))
+            waiting = asyncio.ensure_future(self._until_drained(self._drained))
+            # Handlers may write without waiting: then nobody else looks at the failure.
+            waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+            return waiting
         future = asyncio.get_running_loop().create_future()
         future.set_result(None)
         return future
 
     async def _until_drained(self, drained: asyncio.Future[None]) -> None:
         await asyncio.shield(drained)
-        if self._closed and not self._ended:
+        if self._closed and (self._detached is not None or not self._ended):
             raise StreamClosedError()
 
     # What handlers reach for beyond the interface, as on tornado.http1connection.
@@ -308,7 +323,7 @@ class TornadoConnection(HTTPConnection):
     def detach(self) -> DetachedStream:
         """Take the connection over as a stream (after a 101)."""
         connection = self._connection
-        self._detached = DetachedStream(connection)
+        self._detached = DetachedStream(connection, self)
         self._close_callback = None
         ahead = connection.start_tunnel()
         if ahead:
@@ -319,8 +334,10 @@ class TornadoConnection(HTTPConnection):
 class DetachedStream:
     """The part of Tornado's IOStream that its WebSocket protocol uses."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, request: TornadoConnection) -> None:
         self._connection = connection
+        self._request = request
+        self._paused = False
         self._buffer = bytearray()
         self._wanted: tuple[int, bool, asyncio.Future[bytes]] | None = None
         self._close_callback: Callable[[], None] | None = None
@@ -336,15 +353,14 @@ class DetachedStream:
         return future
 
     def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
-        """Send *data*."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Send *data*; the future is done when the reader has caught up."""
         if self._closed:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             future.set_exception(StreamClosedError())
             future.exception()
-        else:
-            self._connection.write(bytes(data))
-            future.set_result(None)
-        return future
+            return future
+        self._connection.write(bytes(data))
+        return self._request.written()
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
         """Call *callback* once the stream is closed."""
@@ -370,6 +386,9 @@ class DetachedStream:
         """Take bytes from the engine."""
         self._buffer += data
         self._serve()
+        if self._wanted is None and len(self._buffer) > _HELD and not self._paused:
+            self._paused = True
+            self._connection.pause_reading()
 
     def closed_by_peer(self) -> None:
         """Learn that the connection has ended."""
@@ -385,6 +404,9 @@ class DetachedStream:
         if self._wanted is None:
             return
         size, partial, future = self._wanted
+        if self._paused:
+            self._paused = False
+            self._connection.resume_reading()
         if self._closed and len(self._buffer) < size:
             self._wanted = None
             future.set_exception(StreamClosedError())

@@ -108,6 +108,23 @@ def test_a_slow_reader_that_takes_its_bytes_is_not_given_up(scene: Scenario):
     assert client.read(timeout=20).length == size
 
 
+def test_a_slow_reader_gets_the_end_of_its_last_answer_by_tls_too(
+    site_certificate, scene: Scenario
+):
+    """Some of these sizes are all written, and not yet all the kernel's, when reading stops."""
+    origin = scene.upstream("legacy")
+    scene.proxy(edge={"tls": site_certificate})
+    clients = {}
+    for size in range(2 << 20, 4 << 20, 64 << 10):
+        origin.reply(200, b"x" * size, on=f"/{size}")
+        clients[size] = scene.connect(receive_buffer=4096, timeout=20)
+        clients[size].send(build("GET", f"/{size}", [("Connection", "close")]))
+        clients[size].read_head()
+    threading.Event().wait(3)  # longer than a TLS connection takes to be closed
+    for size, client in clients.items():
+        assert client.read(timeout=20).length == size
+
+
 def test_an_empty_line_before_a_request_may_come_in_halves(edge, origin):
     with edge.client() as client:
         client.get("/").expect(200)
