@@ -261,7 +261,7 @@ class Edge:
             error.status,
             body,
             date=self.date(),
-            method=b"GET",
+            method=method,
             content_type=content_type,
             keep_alive=False,
             fields=((b"Cache-Control", b"no-store"),),
