@@ -17,7 +17,7 @@ import pytest
 from scenarios.load import Load, admin, named, origin
 
 from strangler.config.load import gather
-from strangler.testing import Edge, Upstream, configuration, until, wait
+from strangler.testing import Edge, Upstream, build, chunked, configuration, echo, until, wait
 
 MANY = {f"/section{number}/**": "materia" for number in range(8)}
 
@@ -84,7 +84,7 @@ def in_force(edge: Edge, wanted: str = "") -> str:
     return {one["key"]: one for one in routes["routes"]}["/page"]["target"]
 
 
-def test_five_reloads_under_load_lose_nothing(edge, text, legacy):
+def test_pain_30_five_reloads_under_load_lose_nothing(edge, text, legacy):
     release = threading.Event()
     legacy.on("/page", lambda c: slow(c, release))
     targets = ["materia", "legacy", "materia", "legacy", "materia"]
@@ -106,6 +106,33 @@ def test_five_reloads_under_load_lose_nothing(edge, text, legacy):
     assert slow_client.read().text == "legacy /page?slow"
     slow_client.close()
     legacy.on("/page", named("legacy"))
+
+
+def test_pain_30_a_reload_cuts_no_chunked_post_no_websocket_no_connection(edge, text, legacy):
+    """Each begins before the reload and goes on after it, on the connection that it had."""
+    upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
+    legacy.on(
+        "/ws",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        echo(),
+    )
+    with edge.client() as post, edge.client() as socket, edge.client() as kept:
+        post.send(build("POST", "/page?post", [("Transfer-Encoding", "chunked")]))
+        post.send(b"c\r\nfirst half, \r\n")
+        socket.send(build("GET", "/ws", upgrade))
+        socket.read().expect(101)
+        socket.send(b"before")
+        assert socket.read_tunnel(6) == b"before"
+        kept.get("/page").expect(200, body="legacy /page")
+        write(edge, text("materia"), "materia")
+        post.send(chunked(b"second half"))
+        post.read("POST").expect(200, body="legacy /page?post")
+        socket.send(b"after")
+        assert socket.read_tunnel(5) == b"after"
+        kept.get("/page").expect(200, body="materia /page")
+        post.get("/page").expect(200, body="materia /page")
+    [sent] = [one for one in legacy.requests if one.target == b"/page?post"]
+    assert sent.body == b"first half, second half"
 
 
 def slow(connection, release: threading.Event) -> None:
@@ -143,7 +170,7 @@ def test_a_broken_file_changes_nothing_and_is_named_by_line(edge, text):
     assert generation(edge) == before
 
 
-def test_a_half_written_file_is_never_in_force(edge, text):
+def test_pain_31_a_half_written_file_is_never_in_force(edge, text):
     whole = text("materia")
     # Cut behind a whole line, so that the half is good YAML with fewer routes.
     half = whole[: whole.index("/section2")].rsplit("\n", 1)[0] + "\n"
@@ -168,7 +195,7 @@ def test_a_file_that_is_away_for_a_moment(edge, text):
     assert edge.get("/page").text == "materia /page"
 
 
-def test_symlinks_are_followed_when_they_are_swapped(edge, text):
+def test_pain_31_symlinks_are_followed_when_they_are_swapped(edge, text):
     """As a ConfigMap is mounted: routes.yaml → ..data/routes.yaml, ..data → a folder by date."""
     for name, page in (("v1", "legacy"), ("v2", "materia")):
         folder = edge.folder / name
@@ -199,7 +226,7 @@ def test_included_files_are_watched_too(edge, text):
     until(lambda: edge.get("/new/x").text == "legacy /new/x")
 
 
-def test_a_loss_of_most_routes_waits_for_a_yes(edge, text, legacy):
+def test_pain_31_a_loss_of_most_routes_waits_for_a_yes(edge, text, legacy):
     few = configuration({"/**": "legacy", "/page": "legacy"}, upstreams={"legacy": legacy})
     lines = len(edge.lines)
     edge.write(few)

@@ -99,6 +99,24 @@ def test_until_warns_and_serves(tmp_path: Path) -> None:
     assert len(late.routes) == 2
 
 
+def test_pain_32_on_is_no_boolean_and_a_second_key_no_silent_winner(tmp_path: Path) -> None:
+    with pytest.raises(ConfigRejected) as rejected:
+        load(write(tmp_path, "  /**: {to: legacy, cache: {client_steers: on}}\n"), {})
+    [problem] = rejected.value.diagnostics
+    assert (problem.code, problem.place.line, problem.hint) == ("S111", 4, "write true")
+
+    with pytest.raises(ConfigRejected) as rejected:
+        load(write(tmp_path, "  /**: legacy\n  /a: {gone: 410}\n  /a: legacy\n"), {})
+    [problem] = rejected.value.diagnostics
+    assert (problem.code, problem.place.line) == ("S006", 6)
+    assert "first in line 5" in problem.message
+
+    # In quotes, what YAML 1.1 took for true is the word that was written.
+    head = HEAD.replace(", a:", ', "on":')
+    _, route = load(write(tmp_path, '  /**: legacy\n  /a: "on"\n', head), {}).routes
+    assert route.upstream == "on"
+
+
 def test_ties_name_both_lines(tmp_path: Path) -> None:
     """Pain 23: equal-priority rules, where the winner is undefined."""
     path = write(tmp_path, "  /{a}: legacy\n  /{b}: a\n")
