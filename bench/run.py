@@ -5,8 +5,8 @@
 A C-speed origin (nginx with a fixed 10 KiB page) and wrk share one core; each contender in turn
 has another core to itself and is started anew for each round; rounds are interleaved (A B C,
 A B C, …) so that a disturbance of the machine meets all of them; medians are reported, and ratios
-are made within a round. A full run in which nobody
-failed writes RESULTS.md and results.json beside this file.
+are made within a round. A full run in which nobody failed writes RESULTS.md and results.json
+beside this file.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ def main() -> int:
             parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
         contenders = [known[key] for key in arguments.only.split(",")]
     os.sched_setaffinity(0, {LOAD_CORE})
+    busy = os.getloadavg()[0]
 
     rows = {c.key: Row(c.key, c.label, c.log, c.scenario, c.version()) for c in contenders}
     try:
@@ -102,6 +103,7 @@ def main() -> int:
         "date": date.today().isoformat(),
         "command": "make bench" if len(sys.argv) == 1 else f"bench/run.py {' '.join(sys.argv[1:])}",
         "machine": machine(),
+        "load": busy,
         "plan": asdict(plan),
         "rows": [asdict(row) for row in rows.values()],
     }
@@ -195,7 +197,9 @@ def report(result: dict) -> str:
     lines = [
         "# Measured beside its peers",
         "",
-        f"`{result['command']}` on {result['date']}: {result['machine']}; {versions}.",
+        f"`{result['command']}` on {result['date']}: {result['machine']}; {versions}. The "
+        f"machine's load average was {result['load']:.1f} before the run began: other work "
+        "disturbs the figures, all contenders' alike only in the long run.",
         "",
         f"Pass-through of a 10 KiB page, 64 keepalive connections, a browser's 16 header fields; "
         f"{pinning}. {plan['rounds']} interleaved rounds of {plan['load_seconds']} s, medians; "
