@@ -387,26 +387,21 @@ def test_both_workers():
     with Upstream() as origin:
         with Edge(cached(origin, routes=ROUTES), workers=2, access_log="off") as edge:
             warm(edge, "/below/")
-            Pages(origin, MINUTE)
-            for _ in range(3):
-                paths = [f"/noticia/dois-{n}.ghtml" for n in range(10)]
-                with ThreadPoolExecutor(16) as pool:
-                    list(pool.map(lambda path: edge.get(path), paths * 6))
+            pages = Pages(origin, MINUTE)
+            paths = [f"/noticia/dois-{n}.ghtml" for n in range(10)]
+            with ThreadPoolExecutor(16) as pool:
+                for _ in range(3):
+                    list(pool.map(edge.get, paths * 6))
+                    before = dict(pages.rendered)
                     done(edge, tag="noticias")
-                    began = time.monotonic()
-                    seen = {path: set() for path in paths}
-                    for path, got in zip(
-                        paths * 6, pool.map(lambda path: number(edge, path), paths * 6), strict=True
-                    ):
-                        seen[path].add(got)
-                    assert time.monotonic() - began < 5
-                # Whoever asks after the purge gets what was rendered after it: one rendering.
-                assert all(len(each) == 1 for each in seen.values()), seen
+                    seen = list(pool.map(lambda path: number(edge, path), paths * 6))
+                    for path, got in zip(paths * 6, seen, strict=True):
+                        assert got > before[path.encode()], f"{path}: what was purged came back"
 
 
-def test_ten_thousand_objects_of_one_tag_in_under_a_second():
+def test_thousands_of_objects_of_one_tag_at_once():
     """The issue's figure is 100,000; this is what a test has time to fill."""
-    count = 10_000
+    count = 2_000
     with Upstream() as origin:
         origin.answers(respond(200, "x" * 50, [MINUTE, ("Surrogate-Key", "everything other")]))
         routes = {"/origin/**": {"to": "app", "cache": {"edge": "60s"}}}
@@ -424,14 +419,14 @@ def test_ten_thousand_objects_of_one_tag_in_under_a_second():
                 list(pool.map(fill, range(0, 400, 100)))
             rendered = len(origin.requests)
             assert rendered == count
-            for n in (0, 5000, count - 1):
+            for n in (0, 1000, count - 1):
                 edge.get(f"/origin/n{n}").expect(200)
             assert len(origin.requests) == rendered
             began = time.monotonic()
             done(edge, tag="everything")
             taken = time.monotonic() - began
-            assert taken < 1, f"the purge took {taken:.2f} s"
-            for n in (0, 1, 5000, count - 1):
+            assert taken < 0.5, f"the purge took {taken:.2f} s"
+            for n in (0, 1, 1000, count - 1):
                 edge.get(f"/origin/n{n}").expect(200)
             assert len(origin.requests) == rendered + 4
             began = time.monotonic()
@@ -445,6 +440,7 @@ def test_ten_thousand_objects_of_one_tag_in_under_a_second():
 
 
 def attempt(edge: Edge, fields, body='{"url": "http://www.example.com/origin/kept"}', **more):
+    fields = [("Content-Type", "application/json"), *fields]
     name = more.pop("host", f"127.0.0.1:{edge.admin_port}")
     with RawClient(edge.admin, server_name=name) as client:
         return client.request(more.pop("method", "POST"), "/-/purge", fields, body)
@@ -562,7 +558,7 @@ def test_what_is_not_understood_is_refused_and_said(what, edge, pages):
 
 def test_only_post_purges(edge, pages):
     before = number(edge, "/origin/kept")
-    bearer = [("Authorization", f"Bearer {token(edge)}")]
+    bearer = [("Authorization", f"Bearer {token(edge)}"), ("Content-Type", "application/json")]
     for method in ("GET", "PUT", "DELETE"):
         with RawClient(edge.admin, server_name=f"127.0.0.1:{edge.admin_port}") as client:
             assert client.request(method, "/-/purge", bearer).status == 405

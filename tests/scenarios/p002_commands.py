@@ -105,7 +105,6 @@ WRONG = {
     "two": ["--url", HOST + "/a", "--tag", "b"],
     "unknown": ["--everything"],
     "unknown-route": ["--route", "/no/such/**"],
-    "soft-and-refresh": ["--url", HOST + "/a", "--soft", "--refresh"],
 }
 
 
