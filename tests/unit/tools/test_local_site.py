@@ -112,8 +112,13 @@ def running(checkout: Path, env: dict[str, str]) -> Iterator[tuple[subprocess.Po
             raise AssertionError(printed)
         yield runner, printed
     finally:
-        runner.kill()
-        runner.communicate()
+        # Politely, so that it ends the parts' stubborn children too; after a test has, it's gone.
+        runner.terminate()
+        try:
+            runner.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            runner.kill()
+            runner.communicate()
 
 
 def pids(printed: str) -> list[int]:
