@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
 import json
 import logging
 import math
@@ -25,7 +24,9 @@ from strangler.config.load import guard_shrink, load, load_bundle
 from strangler.config.snapshot import Listen, ListenTls, Snapshot
 from strangler.config.watch import Watcher
 from strangler.control import process
+from strangler.control.client import Client, Unreachable, state_folder
 from strangler.control.state import State
+from strangler.control.tokens import Tokens
 from strangler.edge import sockets, tls, worker
 from strangler.edge.channel import Channel, Message, pair
 from strangler.edge.http1 import Server
@@ -111,6 +112,7 @@ class _Site:
         self.workers = options.workers or self.snapshot.workers or cores()
         self.channels: list[tuple[Channel, Channel]] = []
         self.upgrade_rejected = ""
+        self.tokens = Tokens()
 
     # ---------------------------------------------------------------- start
 
@@ -121,6 +123,10 @@ class _Site:
             return 0
         # All workers are one hop to those who look for loops; another site is another.
         os.environ.setdefault("STRANGLER_INSTANCE", secrets.token_hex(3))
+        try:
+            self.tokens = Tokens.of(self.state, os.environ)
+        except ValueError as problem:
+            raise _Refused(str(problem)) from None
         self._open()
         self.bundle = self.state.accept(self.snapshot)
         self.channels = [pair() for _ in range(self.workers)]
@@ -364,6 +370,7 @@ class _Site:
             load=self._load_again,
             changes=Watcher(self.options.config, digest=snapshot.hash).run,
             rejected=self.rejected,
+            tokens=self.tokens,
         )
         try:
             return process.run(job, link)
@@ -402,12 +409,6 @@ def _tell_of_lost_lines(count: int, error: str) -> None:
     announce("access_log.dropped", level=logging.WARNING, lines=count, error=error)
 
 
-def state_folder(config: str) -> Path:
-    """Return where the site keeps its state: $STRANGLER_STATE, else `var` beside the file."""
-    told = os.environ.get("STRANGLER_STATE")
-    return Path(told).absolute() if told else Path(config).absolute().parent / "var"
-
-
 # -------------------------------------------------------------------- commands
 
 
@@ -433,16 +434,12 @@ def reload(config: str, *, yes: bool = False, admin: str = "") -> int:
 
     yes: confirm that many routes vanish.
     """
-    where = admin or _running(state_folder(config)).get("admin")
-    if not where:
-        raise _Refused("the site has no admin listener; send its supervisor SIGHUP")
     try:
-        link = http.client.HTTPConnection(str(where).removeprefix("http://"), timeout=30)
-        body = json.dumps({"yes": yes})
-        link.request("POST", "/-/reload", body, {"Content-Type": "application/json"})
-        answer = json.load(link.getresponse())
-    except (OSError, ValueError, http.client.HTTPException) as problem:
-        raise _Refused(f"{where}: {problem}") from None
+        _, answer = Client.find(config, admin).post("/-/reload", {"yes": yes})
+    except Unreachable as problem:
+        raise _Refused(
+            f"{problem}\n    hint: {problem.hint}" if problem.hint else str(problem)
+        ) from None
     if answer.get("ok"):
         count = answer["routes"]
         print(f"strangler: generation {answer['generation']}, {count} route{'s' * (count != 1)}")

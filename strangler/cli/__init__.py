@@ -14,9 +14,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from strangler.cli import check, explain, start
+from strangler.cli import cache, check, explain, purge, start
 
-_OWN = ("check", "explain", "routes", "schema", "init")
+_OWN = ("check", "explain", "routes", "schema", "init", "purge", "cache")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,6 +48,8 @@ def parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     start.add_commands(commands)
     check.add_commands(commands)
     explain.add_commands(commands)
+    purge.add_commands(commands)
+    cache.add_commands(commands)
     if not arguments or arguments[0] not in _OWN:
         from strangler import app
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from strangler.config import ConfigRejected, Diagnostic, Snapshot, load
+from strangler.control.client import Client, Unreachable
 
 
 def add_config(command: argparse.ArgumentParser, *, as_json: bool = True) -> None:
@@ -73,6 +74,35 @@ def load_or_say(given: argparse.Namespace) -> Snapshot | int:
         return load(given.config)
     except ConfigRejected as error:
         return rejected(given.config, error.diagnostics, as_json=given.json)
+
+
+def add_admin(command: argparse.ArgumentParser) -> None:
+    """Add the options of commands that ask a running site."""
+    add_config(command)
+    command.add_argument(
+        "--admin",
+        default="",
+        metavar="ADDRESS",
+        help="the site's admin listener; default: $STRANGLER_ADMIN, else that of the running site",
+    )
+
+
+def ask(
+    given: argparse.Namespace, path: str, document: dict[str, Any] | None = None
+) -> tuple[int, dict[str, Any]]:
+    """GET *path* from the running site's admin listener, or POST *document* to it.
+
+    Return status and document; status 0 where nobody answered, which has been said.
+    """
+    try:
+        client = Client.find(given.config, given.admin)
+        return client.get(path) if document is None else client.post(path, document)
+    except Unreachable as problem:
+        if given.json:
+            answer({}, [{"message": str(problem), "hint": problem.hint}])
+        else:
+            complain(str(problem), hint=problem.hint)
+        return 0, {}
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

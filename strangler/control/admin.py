@@ -8,22 +8,20 @@ another site's page.
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import logging
-import os
-import socket
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from tornado import web
 
 from strangler.control import page
+from strangler.control.desk import Desk
+from strangler.control.handler import MOST_BYTES, Handler, Rejected, is_own_name
+from strangler.control.tokens import Tokens
+
+__all__ = ["ENDPOINTS", "MOST_BYTES", "View", "application", "is_own_name"]
 
 _log = logging.getLogger("strangler.errors")
 
-MOST_BYTES = 64 << 10
-"""The longest request body, in bytes."""
 ENDPOINTS = {
     "/": "this site's state, for people",
     "/-/": "this list",
@@ -33,12 +31,22 @@ ENDPOINTS = {
     "/-/routes": "the effective routes",
     "/-/config": "generation, hash and files; the errors of the last edit if it was rejected",
     "/-/workers": "what each worker told last",
+    "/-/cache": "?url=URL&header=NAME: VALUE: what the tiers hold of it, or why nothing",
+    "/-/cache/counters": "what became of each route's requests at the cache",
+    "POST /-/purge": (
+        'one of {"url": …}, {"prefix": …}, {"route": …}, {"tag": …}, {"all": true}; '
+        'with {"soft": true} it becomes stale, with {"refresh": true} it is fetched anew too'
+    ),
     "POST /-/reload": 'read the configuration anew; {"yes": true} confirms a loss of many routes',
 }
 
 
 class View(Protocol):
-    """What the admin listener shows, and the one thing that it can do."""
+    """What the admin listener shows, and what it can do."""
+
+    @property
+    def cache(self) -> Desk:
+        """Return who sees to the workers' caches."""
 
     async def health(self) -> dict[str, Any]:
         """Return the health check's document."""
@@ -62,9 +70,9 @@ class View(Protocol):
         """Read the configuration anew; return the outcome."""
 
 
-def application(view: View) -> web.Application:
+def application(view: View, tokens: Tokens) -> web.Application:
     """Make the Tornado application of the admin listener."""
-    given: dict[str, Any] = {"view": view}
+    given: dict[str, Any] = {"view": view, "tokens": tokens}
     return web.Application(
         [
             (r"/", _Page, given),
@@ -74,6 +82,9 @@ def application(view: View) -> web.Application:
             (r"/-/routes", _Routes, given),
             (r"/-/config", _Config, given),
             (r"/-/workers", _Workers, given),
+            (r"/-/cache", _Cache, given),
+            (r"/-/cache/counters", _Counters, given),
+            (r"/-/purge", _Purge, given),
             (r"/-/reload", _Reload, given),
         ],
         default_handler_class=_NotFound,
@@ -82,122 +93,30 @@ def application(view: View) -> web.Application:
     )
 
 
-def is_own_name(host: str) -> bool:
-    """Tell whether a Host field names this listener: loopback, any IP address, or this machine.
-
-    An address cannot be rebound; a name can, so only names that we know are ours.
-    STRANGLER_ADMIN_HOSTS (comma list) adds names.
-    """
-    try:
-        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return False
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        ipaddress.ip_address(name)
-        return True
-    except ValueError:
-        pass
-    more = os.environ.get("STRANGLER_ADMIN_HOSTS", "").lower().split(",")
-    return bool(name) and name in {socket.gethostname().lower(), *map(str.strip, more)}
-
-
-@web.stream_request_body
-class _Base(web.RequestHandler):
-    """What all answers share: one error shape, no caching, names and sizes checked."""
+class _Viewing(Handler):
+    """A handler that shows or does something of the site."""
 
     view: View
 
-    def initialize(self, view: View) -> None:
-        self.view = view
-        self.body = b""
 
-    def data_received(self, chunk: bytes) -> None:
-        self.body += chunk
-
-    def set_default_headers(self) -> None:
-        self.clear_header("Server")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("X-Frame-Options", "DENY")
-        self.set_header(
-            "Content-Security-Policy",
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-        )
-        self.set_header("Referrer-Policy", "no-referrer")
-
-    def prepare(self) -> None:
-        host = self.request.headers.get("Host")
-        if host is not None and not is_own_name(host):
-            raise web.HTTPError(421, reason=f"{host[:100]!r} is not a name of this listener")
-        self._refuse_large_bodies()
-        if self.request.method not in ("GET", "HEAD", "OPTIONS"):
-            self._refuse_other_sites(host or "")
-
-    def _refuse_large_bodies(self) -> None:
-        headers = self.request.headers
-        if "Transfer-Encoding" in headers:
-            raise web.HTTPError(411)
-        length = headers.get("Content-Length", "0")
-        if not (length.isascii() and length.isdigit()) or int(length) > MOST_BYTES:
-            raise web.HTTPError(413, reason=f"expected a body of at most {MOST_BYTES} bytes")
-
-    def _refuse_other_sites(self, host: str) -> None:
-        headers = self.request.headers
-        origin = headers.get("Origin")
-        if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") or (
-            origin is not None and urlsplit(origin).netloc != host
-        ):
-            raise web.HTTPError(403, reason="a request from another site's page")
-        if headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
-            raise web.HTTPError(415, reason="expected Content-Type: application/json")
-
-    async def head(self, *args: str) -> None:
-        """Answer HEAD as GET; Tornado leaves the body out."""
-        if type(self).get is web.RequestHandler.get:
-            raise web.HTTPError(405)
-        await self.get(*args)  # type: ignore[misc]
-
-    def answer(self, document: Any, status: int = 200) -> None:
-        """Send JSON."""
-        self.set_status(status)
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        problem = kwargs.get("exc_info", (None, None, None))[1]
-        reason = self._reason
-        errors: list[Any] = []
-        if isinstance(problem, web.HTTPError):
-            reason = problem.reason or reason
-        elif problem is not None:
-            errors = [type(problem).__name__]
-        # What a client sent may stand in the reason of the document, never in the status line.
-        self.set_status(status_code)
-        self.answer(
-            {"ok": False, "error": reason, "errors": errors, "status": status_code}, status_code
-        )
-
-
-class _NotFound(_Base):
+class _NotFound(_Viewing):
     def prepare(self) -> None:
         super().prepare()
         raise web.HTTPError(404, reason=f"no such page; see {', '.join(list(ENDPOINTS)[1:3])}")
 
 
-class _List(_Base):
+class _List(_Viewing):
     async def get(self) -> None:
         self.answer({"ok": True, "endpoints": ENDPOINTS})
 
 
-class _Health(_Base):
+class _Health(_Viewing):
     async def get(self) -> None:
         document = await self.view.health()
         self.answer(document, 200 if document["status"] == "success" else 503)
 
 
-class _Probe(_Base):
+class _Probe(_Viewing):
     async def get(self, what: str) -> None:
         passed, why = self.view.live() if what == "live" else self.view.ready()
         if passed:
@@ -206,36 +125,58 @@ class _Probe(_Base):
             self.answer({"ok": False, "error": why, "errors": [], "status": 503}, 503)
 
 
-class _Routes(_Base):
+class _Routes(_Viewing):
     async def get(self) -> None:
         config = self.view.config()
         self.answer({"ok": True, "generation": config["generation"], "routes": self.view.routes()})
 
 
-class _Config(_Base):
+class _Config(_Viewing):
     async def get(self) -> None:
         self.answer({"ok": True, **self.view.config()})
 
 
-class _Workers(_Base):
+class _Workers(_Viewing):
     async def get(self) -> None:
         self.answer({"ok": True, "workers": self.view.workers()})
 
 
-class _Reload(_Base):
+class _Reload(_Viewing):
     async def post(self) -> None:
-        try:
-            asked = json.loads(self.body or b"{}")
-            yes = asked.get("yes", False)
-            if not isinstance(yes, bool) or asked.keys() - {"yes"}:
-                raise ValueError
-        except (ValueError, AttributeError):
-            raise web.HTTPError(400, reason='expected {} or {"yes": true}') from None
+        asked = self.json_body()
+        yes = asked.get("yes", False)
+        if not isinstance(yes, bool) or asked.keys() - {"yes"}:
+            raise web.HTTPError(400, reason='expected {} or {"yes": true}')
         outcome = await self.view.reload(yes=yes)
         self.answer(outcome, 200 if outcome["ok"] else outcome["status"])
 
 
-class _Page(_Base):
+class _Cache(_Viewing):
+    async def get(self) -> None:
+        url = self.get_query_argument("url", "")
+        if not url:
+            self.answer({"ok": True, **await self.view.cache.counters()})
+            return
+        fields = []
+        for line in self.get_query_arguments("header")[:100]:
+            name, colon, value = line.partition(":")
+            if not colon:
+                raise Rejected(400, f"header: expected NAME: VALUE, got {line[:100]}")
+            fields.append((name.strip(), value.strip()))
+        self.answer({"ok": True, **await self.view.cache.show(url, fields)})
+
+
+class _Counters(_Viewing):
+    async def get(self) -> None:
+        self.answer({"ok": True, **await self.view.cache.counters()})
+
+
+class _Purge(_Viewing):
+    async def post(self) -> None:
+        self.answer({"ok": True, **await self.view.cache.purge(self.json_body())})
+
+
+class _Page(_Viewing):
     async def get(self) -> None:
         health = await self.view.health()
         self.set_header("Content-Type", "text/html; charset=utf-8")

@@ -33,6 +33,11 @@ class Asking:
         # A dead control process's answers may still be in the queue: they must not fit.
         self._last = secrets.randbits(48)
 
+    @property
+    def slots(self) -> int:
+        """Return how many workers there are."""
+        return len(self._channels)
+
     def heard(self, message: Message) -> None:
         """Take an answer that has come."""
         waiting = self._waiting.get(message.get("id", -1))

@@ -16,14 +16,17 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from strangler.config.diagnostics import ConfigRejected, Diagnostic
 from strangler.config.snapshot import Route, Snapshot
 from strangler.control import admin
+from strangler.control.asking import Asking
+from strangler.control.desk import Desk
 from strangler.control.health import Checks, Result, report
 from strangler.control.state import State
+from strangler.control.tokens import Tokens
 from strangler.edge.channel import Channel, Message
 from strangler.edge.http1 import Server
 from strangler.observe.events import announce
@@ -55,6 +58,7 @@ class Job:
     load: Callable[[Snapshot, bool], Snapshot]
     changes: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
     rejected: ConfigRejected | None = None
+    tokens: Tokens = field(default_factory=Tokens)
 
 
 @dataclass(slots=True)
@@ -82,6 +86,8 @@ class Control:
         self._rejected: dict[str, Any] | None = None
         self._workers: dict[int, _Told] = {}
         self._checks = Checks()
+        self._asking = Asking(job.channels)
+        self.cache = Desk(self._asking, lambda: self._snapshot, self._slots)
         self._seq = 0
         self._draining = False
         self._stop = asyncio.Event()
@@ -100,7 +106,7 @@ class Control:
         for channel in self._job.channels:
             channel.attach(self._on_worker)
         self._link.attach(self._on_link, self._stop.set)
-        server = Server(admin.application(self))
+        server = Server(admin.application(self, self._job.tokens))
         listeners = [
             await loop.create_server(server.protocol, sock=sock, backlog=128)
             for sock in self._job.doors
@@ -141,6 +147,8 @@ class Control:
             channel.send(state)
 
     def _on_worker(self, message: Message) -> None:
+        if message.get("kind") == "answer":
+            self._asking.heard(message)
         if message.get("kind") != "status":
             return
         slot = int(message["slot"])
@@ -149,6 +157,11 @@ class Control:
             return  # the last words of one that has been replaced
         self._workers[slot] = _Told(message, time.monotonic())
         self._answered.set()
+
+    def _slots(self) -> list[int]:
+        """Return the workers' slots, those heard of last first."""
+        told = {slot: -one.at for slot, one in self._workers.items()}
+        return sorted(range(len(self._job.channels)), key=lambda slot: told.get(slot, 0.0))
 
     def _report_hung(self) -> None:
         now = time.monotonic()

@@ -19,10 +19,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from strangler.control.client import FILE
 from strangler.control.state import State
 from strangler.observe.events import announce
 
-FILE: Final = "admin.token"
 #: The fewest characters of a token: guessing one must be hopeless without any rate limit.
 SHORTEST: Final = 16
 #: Wrong tokens that one address may show, and the seconds after which it may show one more.

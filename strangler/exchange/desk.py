@@ -15,7 +15,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from strangler.cache.freshness import stay, usable_until
@@ -23,25 +23,28 @@ from strangler.cache.storable import bypass
 from strangler.cache.stored import Stored
 from strangler.cache.tiers.purges import Purge
 from strangler.cache.vary import select
-from strangler.exchange.nobody import Nobody
+from strangler.errors import RequestRejected
 from strangler.exchange.plan import Plan, View
+from strangler.exchange.refreshing import Refreshing, refreshing
 from strangler.rollout import bucket, decide, sticky
 from strangler.routing import AmbiguousPath
 from strangler.wire.head import RequestHead
 
 if TYPE_CHECKING:
-    from strangler.edge.http1 import Connection
     from strangler.exchange.edge import Edge
 
 #: Seconds that a worker looks for the end of a purge log that another has written.
 _REACH: Final = 1.0
+#: Seconds that a refresh waits for its upstream, and then for the stores to have taken it.
+_FETCHED: Final = 10.0
+_KEPT: Final = 0.5
 #: Bytes of an answer's JSON; a channel takes no more than 64 KiB.
 MOST_BYTES: Final = 48 << 10
 _MOST_VARIANTS: Final = 32
 _MOST_TAGS: Final = 50
 _URL: Final = re.compile(r"(?i)(?:(https?):)?(?://([^/?#\s]+))?(/[^#]*|\?[^#]*)?(?:#.*)?")
 #: What stands in an URL as it is; the rest is escaped as a browser does.
-_KEPT: Final = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+_SAFE: Final = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
 class Refused(Exception):
@@ -121,8 +124,13 @@ class Desk:
         return {"edge": True}
 
     async def _refresh(self, urls: Sequence[str]) -> dict[str, Any]:
-        """Fetch *urls* anew for nobody in particular, in the variants that are held."""
-        count = 0
+        """Fetch *urls* anew, in the variants that are held; the old ones serve meanwhile.
+
+        Return how many were, and the URLs of those that were not. What has been fetched is in
+        the stores when this returns, or they have had their time for it.
+        """
+        done = 0
+        failed: list[str] = []
         for url in urls:
             said = "://" in url
             for place, (scheme, authority, target) in enumerate(self._places(url)):
@@ -130,14 +138,50 @@ class Desk:
                 held = await self._copies_of(head, scheme)
                 if not held and (place or not said):
                     continue  # nobody has asked for it by this scheme and name
-                for asked in _variants(head, held):
-                    nobody = cast("Connection", Nobody(secure=scheme == b"https"))
-                    self._edge.request(nobody, asked)
-                    count += 1
-        return {"fetching": count}
+                began = time.time()
+                fetches = self._fetches(head, scheme, held)
+                statuses = await asyncio.gather(*[each.renewed(_FETCHED) for each in fetches])
+                good = [status for status in statuses if 200 <= status < 500]
+                done += len(good)
+                if len(good) < len(statuses):
+                    failed.append(url)
+                elif good:
+                    await self._kept(head, scheme, began)
+        return {"refreshed": done, "failed": failed}
 
-    async def _copies_of(self, head: RequestHead, scheme: bytes) -> list[Stored]:
-        """Return what any tier holds for *head*, whichever side's."""
+    def _fetches(self, head: RequestHead, scheme: bytes, held: list[Stored]) -> list[Refreshing]:
+        edge = self._edge
+        try:
+            match = edge.view.table.match(head)
+        except AmbiguousPath as error:
+            raise Refused(error.detail) from None
+        plan = None if match is None else edge.view.plans[match.value]
+        if match is None or plan is None or plan.cached is None:
+            return []
+        decisions = [plan.decision] if plan.decision is not None else []
+        if not decisions:  # a canary: both sides have copies of their own
+            both = [decide(plan.route.stage, number) for number in (0, 9999)]
+            decisions = list({each.target: each for each in both}.values())
+        secure = scheme == b"https"
+        return [
+            refreshing(edge, plan, decision, match, asked, secure)
+            for decision in decisions
+            for asked in _variants(head, held)
+        ]
+
+    async def _kept(self, head: RequestHead, scheme: bytes, began: float) -> None:
+        """Wait until the stores have what was fetched since *began*; nobody told them to hurry."""
+        until = time.monotonic() + _KEPT
+        while time.monotonic() < until:
+            found = await self._copies_of(head, scheme, below=True)
+            if all(stored.received >= began for stored in found):
+                return
+            await asyncio.sleep(0.01)
+
+    async def _copies_of(
+        self, head: RequestHead, scheme: bytes, *, below: bool = False
+    ) -> list[Stored]:
+        """Return what any tier holds for *head*, whichever side's; *below*: but the edge tier."""
         plan = self._plan(head)
         if plan is None or plan.cached is None:
             return []
@@ -145,7 +189,8 @@ class Desk:
         found: list[Stored] = []
         for arm in dict.fromkeys((b"", plan.cached.arm)):
             key = plan.cached.keying.key(head, scheme=scheme, arm=arm)
-            found += [ready.stored for ready in copies.held(key)]
+            if not below:
+                found += [ready.stored for ready in copies.held(key)]
             for _, tier in copies.below:
                 found += [copy.stored for copy in await tier.get(key)]
         return found
@@ -241,7 +286,7 @@ class Desk:
         if matched is None or not (matched[2] or matched[3]):
             raise Refused(f"expected an URL such as https://HOST/PATH, got {url[:200]}")
         schemes = (matched[1].lower(),) if matched[1] else ("http", "https")
-        target = quote(matched[3] or "/", safe=_KEPT)
+        target = quote(matched[3] or "/", safe=_SAFE)
         if target.startswith("?"):
             target = "/" + target
         view = self._edge.view
@@ -295,8 +340,8 @@ class Desk:
     def _head(self, target: bytes, fields: Iterable[tuple[bytes, bytes]]) -> RequestHead:
         try:
             return RequestHead.build(b"GET", target, fields)
-        except ValueError as error:
-            raise Refused(f"no request has this URL: {error}") from None
+        except RequestRejected as error:
+            raise Refused(f"no request has this URL: {error.detail}") from None
 
     def _plan(self, head: RequestHead) -> Plan | None:
         try:

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 
 class Nobody:
-    """Stands where a `Connection` does, and takes whatever it is given at once."""
+    """Stands where a `Connection` does, and takes whatever it is given at once.
 
-    __slots__ = ("keep_alive", "peer", "secure", "told", "transport")
+    `ended`: the answer is whole, or `broken` off.
+    """
+
+    __slots__ = ("broken", "ended", "keep_alive", "peer", "secure", "told", "transport")
 
     #: There is no body to wait for.
     reading_body = False
@@ -20,6 +24,8 @@ class Nobody:
         self.keep_alive = True
         self.told: tuple[bytes, int, bytes] | None = None
         self.transport = self
+        self.ended = asyncio.Event()
+        self.broken = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Have no socket."""
@@ -30,12 +36,15 @@ class Nobody:
 
     def response_ended(self) -> None:
         """Have no further request."""
+        self.ended.set()
 
     def close(self) -> None:
         """Have nothing to close."""
 
     def abort(self) -> None:
-        """Have nothing to cut."""
+        """Learn that the rest of the answer will not come."""
+        self.broken = True
+        self.ended.set()
 
     def pause_reading(self) -> None:
         """Have nothing to read."""

@@ -12,8 +12,35 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.ioloop import IOLoop
 
 from strangler.control import admin
+from strangler.control.desk import Purge
+from strangler.control.handler import Rejected
+from strangler.control.tokens import WRONG, Token, Tokens
 
+TOKEN = "a-token-of-enough-letters"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+JSON = {"Content-Type": "application/json"} | BEARER
 HOSTILE = "<script>alert(1)</script>"
+
+
+class Cache:
+    """Caches that note what they are asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    async def purge(self, asked):
+        self.asked.append(asked)
+        purge = Purge.read(asked, ["/feed.xml", "/noticia/{slug}.ghtml"])
+        if purge.values == ("down",):
+            raise Rejected(503, "not purged everywhere: shared", purged={"shared": False})
+        return {"purged": {"edge": {"worker 1": True}}}
+
+    async def show(self, url, fields):
+        self.asked.append((url, fields))
+        return {"url": url}
+
+    async def counters(self):
+        return {"routes": {f"/x/{HOSTILE}": {"edge": 9, "miss": 1}}, "memory": {}, "silent": []}
 
 
 class View:
@@ -24,6 +51,7 @@ class View:
         self.rejected = None
         self.asked: list[bool] = []
         self.broken = False
+        self.cache = Cache()
 
     async def health(self):
         if self.broken:
@@ -93,7 +121,7 @@ def view():
 
 @pytest.fixture
 def app(view):
-    return admin.application(view)
+    return admin.application(view, Tokens([Token("test", "admin", TOKEN.encode())]))
 
 
 async def fetch(http_client, base_url, path, **options):
@@ -211,7 +239,7 @@ def test_names_of_this_machine_and_names_that_were_added(monkeypatch):
 async def test_pains_51_another_sites_page_cannot_reload(
     http_client, base_url, view, headers, status
 ):
-    given = {"Content-Type": "application/json"} | headers
+    given = JSON | headers
     response = await fetch(
         http_client, base_url, "/-/reload", method="POST", body="{}", headers=given
     )
@@ -228,7 +256,7 @@ async def test_a_malformed_reload_is_refused(http_client, base_url, view, body):
         "/-/reload",
         method="POST",
         body=body,
-        headers={"Content-Type": "application/json"},
+        headers=JSON,
     )
     assert response.code == 400
     assert view.asked == []
@@ -242,7 +270,7 @@ async def test_a_large_body_is_refused_before_it_is_read(http_client, base_url, 
         "/-/reload",
         method="POST",
         body=b" " * (admin.MOST_BYTES + 1),
-        headers={"Content-Type": "application/json"},
+        headers=JSON,
     )
     assert response.code == 413
     assert view.asked == []
@@ -250,7 +278,7 @@ async def test_a_large_body_is_refused_before_it_is_read(http_client, base_url, 
 
 @pytest.mark.gen_test
 async def test_reload_is_asked_and_its_outcome_told(http_client, base_url, view):
-    options = {"method": "POST", "headers": {"Content-Type": "application/json"}}
+    options = {"method": "POST", "headers": JSON}
     response = await fetch(http_client, base_url, "/-/reload", body="", **options)
     assert response.code == 200
     view.passed = False
@@ -271,3 +299,121 @@ async def test_the_page_escapes_what_comes_from_outside(http_client, base_url, v
     assert "http://" not in body and "https://" not in body  # nothing from another host
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
     assert len(response.body) < 20_000
+
+
+# -------------------------------------------------------------------- tokens
+
+
+async def post(http_client, base_url, path, document, **headers):
+    return await fetch(
+        http_client,
+        base_url,
+        path,
+        method="POST",
+        body=json.dumps(document),
+        headers={"Content-Type": "application/json"} | headers,
+    )
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "authorization",
+    ["", "Bearer", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", TOKEN],
+)
+@pytest.mark.parametrize("path", ["/-/purge", "/-/reload"])
+async def test_nothing_is_changed_without_the_token(
+    http_client, base_url, view, path, authorization
+):
+    given = {"Authorization": authorization} if authorization else {}
+    response = await post(http_client, base_url, path, {"all": True}, **given)
+    document = json.loads(response.body)
+    assert (response.code, document["status"], document["ok"]) == (401, 401, False)
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+    assert view.asked == view.cache.asked == []
+
+
+@pytest.mark.gen_test
+async def test_wrong_tokens_are_limited_and_the_right_one_is_never_locked_out(
+    http_client, base_url, view
+):
+    for _ in range(WRONG):
+        response = await post(http_client, base_url, "/-/purge", {"all": True})
+        assert response.code == 401
+    response = await post(http_client, base_url, "/-/purge", {"all": True})
+    assert response.code == 429
+    assert int(response.headers["Retry-After"]) > 0
+    assert json.loads(response.body)["status"] == 429
+    assert view.cache.asked == []
+    assert (await post(http_client, base_url, "/-/purge", {"all": True}, **BEARER)).code == 200
+
+
+# -------------------------------------------------------------------- purge
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"url": "https://www.example.com/a"},
+        {"url": ["/a", "/b"], "refresh": True},
+        {"prefix": "//www.example.com/a/", "soft": True},
+        {"route": "/feed.xml"},
+        {"tag": "noticia:ação"},
+        {"all": True, "soft": False},
+    ],
+)
+async def test_a_purge_is_passed_on(http_client, base_url, view, asked):
+    response = await post(http_client, base_url, "/-/purge", asked, **BEARER)
+    assert response.code == 200
+    assert json.loads(response.body) == {"ok": True, "purged": {"edge": {"worker 1": True}}}
+    assert view.cache.asked == [asked]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, "exactly one of"),
+        ([], "expected a JSON object"),
+        ({"url": "/a", "tag": "b"}, "exactly one of"),
+        ({"tag": "b", "hard": True}, "unknown: hard"),
+        ({"all": False}, "expected true"),
+        ({"all": 1}, "expected true or false"),
+        ({"tag": "b", "soft": "yes"}, "soft: expected true or false"),
+        ({"tag": ""}, "expected text"),
+        ({"tag": []}, "expected 1 to"),
+        ({"tag": [1]}, "expected text"),
+        ({"tag": "a\r\nb"}, "control characters"),
+        ({"url": "x" * 9000}, "expected text"),
+    ],
+)
+async def test_a_purge_that_makes_no_sense(http_client, base_url, asked, said):
+    response = await post(http_client, base_url, "/-/purge", asked, **BEARER)
+    document = json.loads(response.body)
+    assert (response.code, document["status"]) == (400, 400)
+    assert said in document["error"]
+
+
+@pytest.mark.gen_test
+async def test_an_unknown_route_is_told_the_nearest(http_client, base_url):
+    asked = {"route": "/noticias/{slug}.ghtml"}
+    response = await post(http_client, base_url, "/-/purge", asked, **BEARER)
+    assert response.code == 404
+    assert json.loads(response.body)["hint"] == "did you mean /noticia/{slug}.ghtml?"
+
+
+@pytest.mark.gen_test
+async def test_what_was_done_in_part_is_told(http_client, base_url):
+    response = await post(http_client, base_url, "/-/purge", {"tag": "down"}, **BEARER)
+    document = json.loads(response.body)
+    assert (response.code, document["ok"]) == (503, False)
+    assert document["purged"] == {"shared": False}
+
+
+@pytest.mark.gen_test
+async def test_what_is_held_of_an_url_is_shown(http_client, base_url, view):
+    path = "/-/cache?url=http%3A%2F%2Fwww.example.com%2Fa%3Fb%3D1&header=Cookie%3A+a%3D1"
+    response = await fetch(http_client, base_url, path)
+    assert json.loads(response.body)["url"] == "http://www.example.com/a?b=1"
+    assert view.cache.asked == [("http://www.example.com/a?b=1", [("Cookie", "a=1")])]
+    assert (await fetch(http_client, base_url, "/-/cache?url=/a&header=x")).code == 400

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fetch a copy anew while readers go on getting the old one; nobody is waiting for the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from strangler.config.snapshot import Route
+from strangler.exchange.cached import CachedExchange
+from strangler.exchange.exchange import Exchange
+from strangler.exchange.nobody import Nobody
+from strangler.exchange.plan import Plan
+from strangler.rollout import Decision
+from strangler.routing import Match
+from strangler.wire.head import RequestHead
+
+if TYPE_CHECKING:
+    from strangler.edge.http1 import Connection
+    from strangler.exchange.edge import Edge
+
+
+class Refreshing(CachedExchange):
+    """An exchange whose answer takes the place of the copy that there is, however fresh."""
+
+    __slots__ = ("_nobody",)
+
+    def __init__(self, edge: Edge, nobody: Nobody, head: RequestHead, id_: str) -> None:
+        super().__init__(edge, cast("Connection", nobody), head, id_)
+        self._nobody = nobody
+
+    def begin(self, plan: Plan, decision: Decision, match: Match[Route]) -> Exchange | None:
+        """Begin a fill of the key; those who find nothing join it."""
+        cached = plan.cached
+        assert cached is not None
+        self._cached = cached
+        if self._accept(plan, decision, match):
+            arm = cached.arm if decision.target == "service" else b""
+            self.key = cached.keying.key(self._head, scheme=self.scheme, arm=arm)
+            self._edge.cache.renew(self, plan, cached, self.key)
+        return None if self._over else self
+
+    async def renewed(self, timeout: float) -> int:
+        """Return the status of the answer, once it is whole; 0 where none came in time."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._nobody.ended.wait()
+        except TimeoutError:
+            return 0
+        return 0 if self._nobody.broken else self._status
+
+
+def refreshing(
+    edge: Edge, plan: Plan, decision: Decision, match: Match[Route], head: RequestHead, secure: bool
+) -> Refreshing:
+    """Begin to fetch *head* of *plan*'s route anew."""
+    exchange = Refreshing(edge, Nobody(secure=secure), head, "refresh")
+    exchange.begin(plan, decision, match)
+    return exchange
