@@ -83,6 +83,11 @@ def environment() -> dict[str, str]:
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
     env.setdefault("PUBLISH_TOKEN", "only-for-this-machine")
     env.setdefault("PUBLISH_HOOKS", f"http://127.0.0.1:{env['MATERIA_PORT']}/eventos")
+    # Django tells the edge's cache of what has changed, by a token that both are given.
+    env.setdefault("STRANGLER_TOKEN", "only-for-this-machine")
+    env.setdefault("EDGE_PURGE_URL", f"http://127.0.0.1:{env['ADMIN_PORT']}/-/purge")
+    env.setdefault("EDGE_PURGE_TOKEN", env["STRANGLER_TOKEN"])
+    env.setdefault("EDGE_PURGE_SITES", f"http://localhost:{env['EDGE_PORT']}")
     env["PYTHONUNBUFFERED"] = "1"
     return env
 

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import F, Max, QuerySet
+from django.urls import reverse
+
+from edge_purge import purge
 
 if TYPE_CHECKING:
     from .models import Article, Publication
@@ -69,6 +72,10 @@ def _append(rows: list[tuple[str, int, str, str]]) -> list["Publication"]:
         for seq, (kind, pk, slug, title) in enumerate(rows, first)
     )
     transaction.on_commit(lambda: hooks.post(stored[:HOOKED]), robust=True)
+    purge(
+        tags=dict.fromkeys(f"noticia:{slug}" for _, _, slug, _ in rows),
+        paths=dict.fromkeys(reverse("articles:article", args=[slug]) for _, _, slug, _ in rows),
+    )
     return stored
 
 

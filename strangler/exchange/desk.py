@@ -99,7 +99,7 @@ class Desk:
     async def _purge(self, purge: Purge) -> dict[str, Any]:
         """Write *purge* into the stores; tell which have it, and what their logs are at then."""
         copies = self._edge.cache.copies
-        done = await copies.ladder.purge(purge)
+        done = await copies.purge(purge)
         done.pop("edge", None)
         known = {tier.name: tier.moment for tier in copies.ladder.tiers if done.get(tier.name)}
         return {"stores": done, "known": known}

@@ -25,7 +25,8 @@ PORTS = ("EDGE_PORT", "ADMIN_PORT", "LEGACY_PORT", "MATERIA_PORT")
 # Of the caller's environment; they would lead the site to data that isn't its own.
 FOREIGN = (
     *("LEGACY_VAR", "LEGACY_DB", "DATABASE_URL", "DJANGO_SETTINGS_MODULE", "PUBLISH_HOOKS"),
-    *("MATERIA_STORE", "MATERIA_LEGACY", "STRANGLER_STATE"),
+    *("MATERIA_STORE", "MATERIA_LEGACY", "STRANGLER_STATE", "STRANGLER_TOKEN"),
+    *("EDGE_PURGE_URL", "EDGE_PURGE_TOKEN", "EDGE_PURGE_SITES"),
 )
 ARTICLES = 60
 WORKERS = 2
@@ -39,7 +40,7 @@ _LINE = re.compile(
     r" (?P<who>\S+) \((?P<why>\S+)\)(?:.*? from=(?P<endpoint>\S+))?"
 )
 # The line of routes.yaml that the README has its reader edit.
-_ARTICLES = re.compile(r"(?m)^(  /noticia/\{slug\}\.ghtml:) \w+")
+_ARTICLES = re.compile(r"(?m)^(  /noticia/\{slug\}\.ghtml: \{to:) \w+")
 
 
 class LocalSite:
@@ -184,6 +185,23 @@ class LocalSite:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open((at or self.url) + target, timeout=10.0) as response:
             return bytes(response.read())
+
+    def cache_status(self, target: str) -> str:
+        """GET *target* and return what its Cache-Status says."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.url + target, timeout=10.0) as response:
+            return str(response.headers["Cache-Status"])
+
+    def forget(self) -> None:
+        """Purge all that the edge has stored, so that the next answer is somebody's."""
+        done = subprocess.run(
+            [sys.executable, "-m", "strangler.cli", "purge", "--all"],
+            cwd=self.folder,
+            env={name: value for name, value in os.environ.items() if name not in FOREIGN},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def save(self, text: str, *, said: str = "config.accepted") -> int:
         """Save routes.yaml as editors that replace files do; wait until the edge tells so.

@@ -111,6 +111,10 @@ FILE_UPLOAD_PERMISSIONS = 0o644
 # Who hears of a published article, and the token that they and we present.
 PUBLISH_HOOKS = env.items("PUBLISH_HOOKS")
 PUBLISH_TOKEN = os.environ.get("PUBLISH_TOKEN", "")
+# The edge's cache, told by edge_purge of what has changed.
+EDGE_PURGE_URL = os.environ.get("EDGE_PURGE_URL", "")
+EDGE_PURGE_TOKEN = os.environ.get("EDGE_PURGE_TOKEN", "")
+EDGE_PURGE_SITES = env.items("EDGE_PURGE_SITES")
 API_TOKEN = os.environ.get("API_TOKEN", "")
 
 LOGGING = {
@@ -123,5 +127,6 @@ LOGGING = {
         "django": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         "django.request": {"level": "ERROR"},  # a wrong address is the reader's affair
         "articles": {"level": "INFO"},
+        "edge_purge": {"level": "INFO"},
     },
 }

@@ -13,6 +13,8 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 MEDIA_ROOT = Path(tempfile.mkdtemp(prefix="portal-media-"))
 atexit.register(shutil.rmtree, MEDIA_ROOT, ignore_errors=True)
 PUBLISH_HOOKS = []
+EDGE_PURGE_URL = ""
 PUBLISH_TOKEN = "publish-token"
 API_TOKEN = "api-token"
 LOGGING["loggers"]["django.security"] = {"level": "CRITICAL"}  # noqa: F405
+LOGGING["loggers"]["edge_purge"]["level"] = "ERROR"  # noqa: F405
