@@ -57,6 +57,7 @@ class Follower:
         self._catching: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def up(self) -> bool:
@@ -75,14 +76,16 @@ class Follower:
 
     async def close(self) -> None:
         """Stop following, let what is under way end for a moment, close the store."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        self._closed = True
         if self._running:
             await asyncio.wait(self._running, timeout=self.deadline)
-        for task in self._running:
+        ending = {task for task in (self._task, self._catching) if task is not None}
+        ending |= self._running
+        for task in ending:
             task.cancel()
+        if ending:
+            # A driver may swallow a cancellation; then its own time limits end it.
+            await asyncio.wait(ending, timeout=PATIENCE)
         with suppress(Exception):
             async with asyncio.timeout(PATIENCE):
                 await self.store.close()
@@ -178,9 +181,11 @@ class Follower:
 
     async def _follow(self) -> None:
         upkeep = time.monotonic() + UPKEEP * random.random()
-        while True:
+        while not self._closed:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), self._poll * random.uniform(0.8, 1.0))
+                # Not wait_for, which in 3.11 may swallow a cancellation.
+                async with asyncio.timeout(self._poll * random.uniform(0.8, 1.0)):
+                    await self._look.wait()
             suspicious = self._look.is_set()
             self._look.clear()
             now = time.monotonic()

@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from strangler.cache import policy
@@ -48,9 +50,11 @@ class Ladder:
         self.archive = archive
         self._waiting: dict[str, list[Purge]] = {}
         self._telling: dict[str, asyncio.Task[None]] = {}
+        #: Our own purges that the tiers' logs will tell us of: the edge tier has them already.
+        self._own: Counter[tuple[str, bytes]] = Counter()
         if edge is not None:
             for tier in self.tiers:
-                tier.listeners.append(self._heard)
+                tier.listeners.append(partial(self._heard, tier.name))
 
     @classmethod
     def of(
@@ -104,6 +108,8 @@ class Ladder:
         """
         taken: dict[str, bool] = {}
         for tier in reversed(self.tiers):
+            for label in purge.labels:
+                self._own[tier.name, label] += 1
             taken[tier.name] = await tier.purge(purge)
             if not taken[tier.name]:
                 self._remember(tier, purge)
@@ -112,9 +118,14 @@ class Ladder:
             taken["edge"] = True
         return taken
 
-    def _heard(self, mark: Mark) -> None:
-        if self.edge is not None:
+    def _heard(self, tier: str, mark: Mark) -> None:
+        if self._own[tier, mark.label] > 0:
+            # Heard again, it would take what was fetched since with it.
+            self._own[tier, mark.label] -= 1
+        elif self.edge is not None:
             self.edge.purge(Purge((mark.label,), mark.soft))
+        if not self._own[tier, mark.label]:
+            del self._own[tier, mark.label]
 
     def _remember(self, tier: Tier, purge: Purge) -> None:
         waiting = self._waiting.setdefault(tier.name, [])

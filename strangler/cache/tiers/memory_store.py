@@ -46,12 +46,16 @@ class MemoryStore:
         variant = short(variant)
         self._put(b"o" + short(key), (variant, envelope, time.time() + ttl))
 
-    async def remove(self, key: bytes, variants: Sequence[bytes]) -> None:
+    async def remove(self, key: bytes, rows: Sequence[tuple[bytes, bytes]]) -> None:
         name = b"o" + short(key)
-        gone = set(map(short, variants))
-        rows = [row for row in self._memory.get(name) if row[0] not in gone]
+        gone = {short(variant): start for variant, start in rows}
+        kept = [
+            row
+            for row in self._memory.get(name)
+            if row[0] not in gone or not row[1].startswith(gone[row[0]])
+        ]
         self._memory.delete(name)
-        for row in rows:
+        for row in kept:
             self._put(name, row)
 
     async def write_slice(self, blob: int, number: int, data: bytes, ttl: float) -> None:

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from strangler.cache.tiers.envelope import unpack
 from strangler.cache.tiers.purges import MOST, Mark
-from strangler.cache.tiers.store import ExtraMissing, Log, Rows, StoreFailed
+from strangler.cache.tiers.store import START, VARIANTS, ExtraMissing, Log, Rows, StoreFailed
 
 try:
     from bson import Binary, Int64
@@ -83,10 +83,8 @@ class Mongo:
             self._client = None
 
     async def read(self, key: bytes) -> Rows:
-        first = _digest(key)
-        span = {"$gte": Binary(first + b"\0" * 16), "$lte": Binary(first + b"\xff" * 16)}
-        found = self._at("kept").find({"_id": span}, {"envelope": 1, "variant": 1})
-        rows, seq = await asyncio.gather(found.to_list(64), self.last())
+        found = self._at("kept").find(_variants(key), {"envelope": 1, "variant": 1})
+        rows, seq = await asyncio.gather(found.to_list(2 * VARIANTS), self.last())
         if rows and not seq:
             raise StoreFailed("no log of purges")
         return Rows(seq, [(bytes(row["variant"]), bytes(row["envelope"])) for row in rows])
@@ -97,17 +95,27 @@ class Mongo:
         blob = opened.blob if opened is not None else 0
         document = {
             "variant": variant,
+            "start": envelope[:START],
             "envelope": envelope,
             "blob": blob,
             "entered": now,
             "until": now + timedelta(seconds=ttl),
         }
         name = {"_id": Binary(_digest(key) + _digest(variant))}
-        await self._at("kept").replace_one(name, document, upsert=True)
+        kept = self._at("kept")
+        if (await kept.replace_one(name, document, upsert=True)).did_upsert:
+            over = await kept.count_documents(_variants(key)) - VARIANTS
+            if over > 0:
+                oldest = kept.find(_variants(key), {"_id": 1}).sort("entered", 1).limit(over)
+                names = [each["_id"] async for each in oldest]
+                await kept.delete_many({"_id": {"$in": names}})
 
-    async def remove(self, key: bytes, variants: Sequence[bytes]) -> None:
-        names = [Binary(_digest(key) + _digest(variant)) for variant in variants]
-        await self._at("kept").delete_many({"_id": {"$in": names}})
+    async def remove(self, key: bytes, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        for variant, start in rows:
+            name: dict[str, Any] = {"_id": Binary(_digest(key) + _digest(variant))}
+            if start:
+                name["start"] = start
+            await self._at("kept").delete_one(name)
 
     async def write_slice(self, blob: int, number: int, data: bytes, ttl: float) -> None:
         until = datetime.now(UTC) + timedelta(seconds=ttl)
@@ -132,10 +140,11 @@ class Mongo:
             # What is there from before has lost its log: it doesn't count.
             found = await self._number([])
         seq, floor = int(found["seq"]), int(found["floor"])
-        marks = {(m["seq"], m["_id"]) for m in found["recent"] if m["seq"] > after}
+        since = max(after, floor)
+        marks = {(m["seq"], m["_id"]) for m in found["recent"] if m["seq"] > since}
         oldest = min([m["seq"] for m in found["recent"]], default=seq + 1)
         if after < oldest - 1:
-            asked = {"seq": {"$gt": max(after, floor), "$lte": seq}}
+            asked = {"seq": {"$gt": since, "$lte": seq}}
             marks |= {(m["seq"], m["_id"]) async for m in self._at("marks").find(asked)}
         return Log(
             seq, floor, [Mark(int(n), bytes(m[1:]), m[:1] == b"s") for n, m in sorted(marks)]
@@ -205,7 +214,7 @@ class Mongo:
         """Return the bytes of all documents, before the server compresses them."""
         total = 0
         for name in ("kept", "slices"):
-            stages = [{"$collStats": {"storageStats": {}}}]
+            stages: list[dict[str, Any]] = [{"$collStats": {"storageStats": {}}}]
             async for found in await self._at(name).aggregate(stages):
                 total += int(found["storageStats"]["size"])
         return total
@@ -247,6 +256,12 @@ class Mongo:
 
 def _digest(text: bytes) -> bytes:
     return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def _variants(key: bytes) -> dict[str, Any]:
+    """Return what finds the documents of *key*: their names begin alike, and are equally long."""
+    first = _digest(key)
+    return {"_id": {"$gte": Binary(first + b"\0" * 16), "$lte": Binary(first + b"\xff" * 16)}}
 
 
 def _slice(blob: int, number: int) -> str:

@@ -50,8 +50,9 @@ _PURGE: Final = (
 local seq = text(math.max(now, last + 1))
 for i = 2, #ARGV do redis.call('ZADD', KEYS[2], seq, ARGV[i]) end
 local most = tonumber(ARGV[1])
-if redis.call('ZCARD', KEYS[2]) > most then
-  local gone = redis.call('ZPOPMIN', KEYS[2], math.ceil(most / 8))
+local over = redis.call('ZCARD', KEYS[2]) - most
+if over > 0 then
+  local gone = redis.call('ZPOPMIN', KEYS[2], over + math.ceil(most / 8))
   floor = text(math.max(tonumber(floor), tonumber(gone[#gone])))
 end
 redis.call('SET', KEYS[1], seq .. ' ' .. floor)
@@ -73,6 +74,16 @@ redis.call('SET', KEYS[1], last .. ' ' .. floor)
 return last
 """
 )
+#: KEYS: an object's; ARGV: variant and the start of its envelope by turns.
+_REMOVE: Final = """
+for i = 1, #ARGV, 2 do
+  local found = redis.call('HGET', KEYS[1], ARGV[i])
+  if found and string.sub(found, 1, #ARGV[i + 1]) == ARGV[i + 1] then
+    redis.call('HDEL', KEYS[1], ARGV[i])
+  end
+end
+return 0
+"""
 _GIVE: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
@@ -153,8 +164,9 @@ class Redis:
             others = [field for field in fields if field != short(variant)]
             await self._bulk.run(("HDEL", name, *others[: replies[-1] - VARIANTS]))
 
-    async def remove(self, key: bytes, variants: Sequence[bytes]) -> None:
-        await self._bulk.run(("HDEL", self._objects + short(key), *map(short, variants)))
+    async def remove(self, key: bytes, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        pairs = [part for variant, start in rows for part in (short(variant), start)]
+        await self._bulk.run(("EVAL", _REMOVE, 1, self._objects + short(key), *pairs))
 
     async def write_slice(self, blob: int, number: int, data: bytes, ttl: float) -> None:
         name = self._slices % (blob, number)

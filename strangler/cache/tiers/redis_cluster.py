@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from strangler.cache.tiers.resp import CONNECT, Command
 from strangler.cache.tiers.store import ExtraMissing, StoreFailed
@@ -22,6 +22,9 @@ try:
 except ImportError as missing:
     raise ExtraMissing("redis", "redis") from missing
 
+#: Commands under way at once; each takes a connection of its node.
+CONNECTIONS: Final = 32
+
 
 class Cluster:
     """Commands to the cluster that the hosts of *url* belong to."""
@@ -30,6 +33,7 @@ class Cluster:
         self._url = url
         self._timeout = timeout
         self._client: RedisCluster | None = None
+        self._free = asyncio.Semaphore(CONNECTIONS)
         self._opening: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -41,6 +45,7 @@ class Cluster:
                 username=self._url.user,
                 password=self._url.password,
                 retry=Retry(NoBackoff(), 0),
+                max_connections=2 * CONNECTIONS,
                 socket_timeout=self._timeout,
                 socket_connect_timeout=self._timeout,
                 require_full_coverage=False,
@@ -64,7 +69,9 @@ class Cluster:
         if client is None:
             raise StoreFailed("not connected", hard=True)
         try:
-            return [await client.execute_command(*command) for command in commands]
+            # More at once than it has connections is an error there, not a wait.
+            async with self._free:
+                return [await client.execute_command(*command) for command in commands]
         except RedisError as error:
             # redis-py forgets its map of the cluster on some errors, and draws it in the next
             # command's time, which is a reader's.

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from strangler.cache.tiers.store import ExtraMissing, StoreFailed
 
@@ -81,6 +81,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._asked = 0.0  # since when an answer has been due
         self.lost = loop.create_future()
+        self.ended = loop.create_future()
         self.moved = False
 
     def run(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
@@ -110,8 +111,7 @@ class _Connection(asyncio.Protocol):
             self._transport.write(b"".join(out))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by their class
 
     def data_received(self, data: bytes) -> None:
         reader, pending = self._reader, self._pending
@@ -149,6 +149,8 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self._fail("connection lost")
+        if not self.ended.done():
+            self.ended.set_result(None)
 
     def _fail(self, reason: str) -> None:
         while self._pending:
@@ -215,6 +217,7 @@ class Client:
                 finally:
                     self._connection = None
                     connection.abort("closed")
+                    await connection.ended
                 if time.monotonic() - began > RETRY[1]:
                     tries = 0
             first, longest = RETRY

@@ -98,10 +98,13 @@ class Sqlite:
 
         await self.file.write(job)
 
-    async def remove(self, key: bytes, variants: Sequence[bytes]) -> None:
-        pairs = [(short(key), short(variant)) for variant in variants]
-        statement = "DELETE FROM kept WHERE key = ? AND variant = ?"
-        await self.file.write(lambda c: c.executemany(statement, pairs) and None)
+    async def remove(self, key: bytes, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        values = [(short(key), short(variant), len(start), start) for variant, start in rows]
+        statement = (
+            "DELETE FROM kept WHERE key = ? AND variant = ?"
+            " AND ifnull(substr(envelope, 1, ?), x'') = ?"
+        )
+        await self.file.write(lambda c: c.executemany(statement, values) and None)
 
     async def write_slice(self, blob: int, number: int, data: bytes, ttl: float) -> None:
         values = (blob, number, time.time() + ttl, data)
@@ -261,11 +264,13 @@ def _mark(c: sqlite3.Connection, mark: Mark) -> None:
 
 
 def _bound(c: sqlite3.Connection, most: int) -> None:
-    """Forget the oldest eighth of the marks where they are too many."""
-    if c.execute("SELECT count(*) FROM mark").fetchone()[0] <= most:
+    """Forget the oldest of the marks, down to seven eighths, where they are too many."""
+    (count,) = c.execute("SELECT count(*) FROM mark").fetchone()
+    if count <= most:
         return
     (last,) = c.execute(
-        "SELECT max(seq) FROM (SELECT seq FROM mark ORDER BY seq LIMIT ?)", (max(1, most // 8),)
+        "SELECT max(seq) FROM (SELECT seq FROM mark ORDER BY seq LIMIT ?)",
+        (count - most + most // 8,),
     ).fetchone()
     c.execute("DELETE FROM mark WHERE seq <= ?", (last,))
     c.execute("UPDATE log SET floor = max(floor, ?)", (last,))

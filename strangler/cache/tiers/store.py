@@ -17,6 +17,8 @@ from strangler.cache.tiers.purges import Mark
 
 #: Variants of one key that a store keeps. Whoever makes up a new Vary value each time gets misses.
 VARIANTS: Final = 32
+#: Bytes that tell an envelope from any other of its key and variant.
+START: Final = 48
 #: Bytes of a key or variant that stand in a store as they are; longer ones are digested.
 _LONGEST: Final = 200
 
@@ -76,8 +78,11 @@ class Store(Protocol):
     async def write(self, key: bytes, variant: bytes, envelope: bytes, ttl: float) -> None:
         """Keep *envelope* for *ttl* seconds at most."""
 
-    async def remove(self, key: bytes, variants: Sequence[bytes]) -> None:
-        """Delete these variants of *key*."""
+    async def remove(self, key: bytes, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """Delete these variants of *key* if their envelopes begin with these bytes still.
+
+        Something new may have come in their place since they were judged. No bytes: whatever it is.
+        """
 
     async def write_slice(self, blob: int, number: int, data: bytes, ttl: float) -> None:
         """Keep a slice of a body for *ttl* seconds at most."""

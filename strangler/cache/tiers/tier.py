@@ -26,7 +26,7 @@ from strangler.cache.stored import Stored
 from strangler.cache.tiers.envelope import Envelope, open_slice, pack, unpack
 from strangler.cache.tiers.follower import PATIENCE, POLL, Follower, reason_of
 from strangler.cache.tiers.purges import PER_SECOND, Purge
-from strangler.cache.tiers.store import Rows, Store
+from strangler.cache.tiers.store import START, Rows, Store
 from strangler.cache.tiers.upload import Upload
 from strangler.cache.vary import variant_key
 from strangler.observe.events import announce
@@ -200,7 +200,7 @@ class Tier(Follower):
     async def delete(self, stored: Stored) -> bool:
         """Delete one variant, such as one that a 304 did not confirm."""
         variant = variant_key(stored.selecting)
-        return await self.write(lambda: self.store.remove(stored.key, [variant]))
+        return await self.write(lambda: self.store.remove(stored.key, [(variant, b"")]))
 
     async def purge(self, purge: Purge) -> bool:
         """Write *purge* into the store's log; tell whether it is there. Asks a down store too.
@@ -222,18 +222,18 @@ class Tier(Follower):
     def _judged(self, key: bytes, found: Rows) -> list[Copy]:
         now = time.time()
         copies: list[Copy] = []
-        dead: list[tuple[bytes, Envelope | None]] = []
+        dead: list[tuple[bytes, bytes, Envelope | None]] = []
         for variant, data in found.rows:
             envelope = unpack(data)
             loaded = None if envelope is None else record.load(envelope.record, key)
             if envelope is None or loaded is None:
                 announce("tier.drop", level=logging.WARNING, tier=self.name, reason="unreadable")
-                dead.append((variant, envelope))
+                dead.append((variant, data[:START], envelope))
                 continue
             stored, body = loaded
             verdict = self.marks.judge(stored, envelope.moment)
             if verdict.hard or envelope.until <= now:
-                dead.append((variant, envelope))
+                dead.append((variant, data[:START], envelope))
                 continue
             if verdict.soft:
                 stored = softened(stored, verdict.soft / PER_SECOND, now)
@@ -242,10 +242,10 @@ class Tier(Follower):
             self.spawn(self._bury(key, dead))
         return copies
 
-    async def _bury(self, key: bytes, dead: list[tuple[bytes, Envelope | None]]) -> None:
+    async def _bury(self, key: bytes, dead: list[tuple[bytes, bytes, Envelope | None]]) -> None:
         async def bury() -> None:
-            await self.store.remove(key, [variant for variant, _ in dead])
-            for _, envelope in dead:
+            await self.store.remove(key, [(variant, start) for variant, start, _ in dead])
+            for _, _, envelope in dead:
                 if envelope is not None and envelope.slices:
                     await self.store.remove_slices(envelope.blob, envelope.slices)
 
