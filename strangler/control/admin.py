@@ -180,7 +180,9 @@ class _Page(_Viewing):
     async def get(self) -> None:
         health = await self.view.health()
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.finish(page.render(health, self.view.config(), self.view.routes()))
+        counters = await self.view.cache.counters()
+        config, routes = self.view.config(), self.view.routes()
+        self.finish(page.render(health, config, routes, counters["routes"]))
 
 
 def _log_failure(handler: web.RequestHandler) -> None:

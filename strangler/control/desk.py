@@ -217,11 +217,11 @@ class Desk:
         refused: dict[str, Counter[str]] = {}
         memory = {"used": 0, "size": 0, "keys": 0}
         silent = []
-        for slot in sorted(self._alive()):
+        for slot in sorted(self._alive()):  # one after the other: it is nobody's hurry
             after: int | None = 0
             while after is not None:
                 try:
-                    told = await self._asking.ask(slot, {"do": "tally", "after": after}, PATIENCE)
+                    told = await self._asking.ask(slot, {"do": "tally", "after": after}, 1.0)
                 except Unanswered:
                     silent.append(f"worker {slot + 1}")
                     break

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+_WORDS = ("edge", "shared", "archive", "stale", "confirmed", "miss", "pass", "bypass")
+_MOST_ROUTES = 50
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2126;--dim:#5c6670;--paper:#fbfbfa;--card:#fff;
 --line:#e3e5e7;--good:#15803d;--bad:#c2261d;--legacy:#8a6d1f;--live:#0b62a8}
@@ -37,7 +39,10 @@ a{color:inherit}
 
 
 def render(
-    health: Mapping[str, Any], config: Mapping[str, Any], routes: Sequence[Mapping[str, Any]]
+    health: Mapping[str, Any],
+    config: Mapping[str, Any],
+    routes: Sequence[Mapping[str, Any]],
+    cache: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """Return the page as HTML; every text from a file or a peer is escaped."""
     well = health["status"] == "success"
@@ -55,9 +60,12 @@ def render(
         *(_check(one) for one in health["results"]),
         f"</div><h2>Routes ({len(routes)})</h2><div class=card>",
         *(_route(one) for one in routes),
-        "</div><p><small>As JSON: ",
+        "</div>",
+        *_shares(cache),
+        "<p><small>As JSON: ",
         " · ".join(
-            f"<a href='/-/{name}'>/-/{name}</a>" for name in ("healthcheck", "routes", "config")
+            f"<a href='/-/{name}'>/-/{name}</a>"
+            for name in ("healthcheck", "routes", "config", "cache/counters")
         ),
         "</small></p></body></html>",
     ]
@@ -74,6 +82,26 @@ def _rejection(rejected: Mapping[str, Any] | None) -> list[str]:
         f"<div class='card error'><pre>{problems}</pre></div>",
         "<p><small>The configuration below goes on serving.</small></p>",
     ]
+
+
+def _shares(cache: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return how the requests of each route that caches were answered, the busiest first."""
+    total = {key: sum(counts.get(word, 0) for word in _WORDS) for key, counts in cache.items()}
+    busy = sorted((key for key in cache if total[key]), key=lambda key: -total[key])
+    if not busy:
+        return []
+    lines = ["<h2>Cache, since the workers started</h2><div class=card>"]
+    for key in busy[:_MOST_ROUTES]:
+        counts = cache[key]
+        words = [f"{word} {counts[word] / total[key]:.1%}" for word in _WORDS if counts.get(word)]
+        refused = counts.get("refused") or {}
+        why = ", ".join(f"{escape(str(reason))} {number}" for reason, number in refused.items())
+        said = f"<br><small>not kept: {why}</small>" if why else ""
+        lines.append(
+            f"<div class=row><span><code>{escape(key)}</code>{said}</span>"
+            f"<span class=dim>{total[key]} · {' · '.join(words)}</span></div>"
+        )
+    return [*lines, "</div>"]
 
 
 def _check(one: Mapping[str, Any]) -> str:

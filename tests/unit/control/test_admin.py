@@ -294,7 +294,8 @@ async def test_the_page_escapes_what_comes_from_outside(http_client, base_url, v
     response = await fetch(http_client, base_url, "/")
     body = response.body.decode()
     assert HOSTILE not in body
-    assert body.count("&lt;script&gt;") == 4
+    assert body.count("&lt;script&gt;") == 5
+    assert "edge 90.0%" in body and "miss 10.0%" in body
     assert "routes.yaml:3:1" in body
     assert "http://" not in body and "https://" not in body  # nothing from another host
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
