@@ -9,18 +9,20 @@ fill that gets its key.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from strangler.cache import store, update
-from strangler.cache.invalidation import SAFE, invalidates, targets
-from strangler.cache.key import url_of
+from strangler.cache.invalidation import invalidates, targets
 from strangler.cache.lookup import Lookup, decide
 from strangler.cache.steering import steering
 from strangler.cache.storable import Uncacheable, bypass
 from strangler.cache.stored import Stored
 from strangler.cache.tiers.purges import Purge
+from strangler.cache.tiers.tier import Tier
+from strangler.cache.vary import select
 from strangler.exchange.copies import Copies, Ready, Standby
 from strangler.exchange.fill import LARGEST, Fill, Told
 from strangler.exchange.plan import Cached, Plan
@@ -34,12 +36,20 @@ if TYPE_CHECKING:
     from strangler.exchange.plan import View
 
 #: Seconds for which nobody waits for a key whose answer turned out to be one reader's own.
+#: Seconds that the answer to an unsafe request waits for the stores to take its purge.
+INVALIDATION: Final = 0.1
 HIT_FOR_MISS: Final = 10.0
 _MOST_PASSED: Final = 100_000
 
 
+_errors = logging.getLogger("strangler.errors")
+
+
 class Keeping:
-    """Gathers the body of a response that goes past the cache and is to be kept all the same."""
+    """Gathers the body of a POST's response that is to be kept for GET.
+
+    Made after the purge that the POST itself is (RFC 9111 §4.4), which must not hit it.
+    """
 
     __slots__ = ("_cache", "_cached", "_pieces", "_planned", "_size")
 
@@ -58,13 +68,9 @@ class Keeping:
             if body.ended:
                 sealed = store.seal(self._planned, self._size)
                 if isinstance(sealed, Stored):
-                    self._cache.spawn(self._keep(sealed, b"".join(self._pieces)))
-
-    async def _keep(self, stored: Stored, body: bytes) -> None:
-        """Keep the response behind the purge that its own request is (RFC 9111 §4.4)."""
-        copies = self._cache.copies
-        await copies.ladder.purge(Purge.urls(url_of(stored.key)))
-        copies.keep(stored, body, self._cached.policy, copies.moments())
+                    copies = self._cache.copies
+                    content = b"".join(self._pieces)
+                    copies.keep(sealed, content, self._cached.policy, copies.moments())
 
 
 class Cache:
@@ -150,6 +156,18 @@ class Cache:
         exchange.wait_for(fill)
         fill.start(look=True)
 
+    def renew(self, exchange: CachedExchange, plan: Plan, cached: Cached, key: bytes) -> None:
+        """Fetch *key* anew for *exchange*, whatever there is; a 304 will do where that is known."""
+        lookup, body = Lookup("miss", forward="request"), b""
+        for ready in self.copies.held(key):
+            stored = ready.stored
+            if stored.span is None and select([stored], exchange.head.fields) is stored:
+                lookup, body = Lookup("revalidate", stored, forward="request"), ready.body
+        fill = self._make(exchange, plan, cached, key, lookup, body, shared=True)
+        fill.join(exchange)
+        exchange.wait_for(fill)
+        fill.start(look=False)
+
     def _make(
         self,
         exchange: CachedExchange,
@@ -198,22 +216,31 @@ class Cache:
 
     # What exchanges tell.
 
-    def responded(self, exchange: CachedExchange, head: ResponseHead, view: View) -> None:
-        """Learn of a response that went past the cache: it may make copies invalid (§4.4)."""
-        request = exchange.head
-        if request.method not in SAFE:
-            if invalidates(request.method, head.status):
-                urls = [
-                    url
-                    for target in targets(request, head, scheme=exchange.scheme)
-                    for url in self._urls(request, target, exchange.scheme, view)
-                ]
-                if urls:
-                    self.copies.purge_soon(Purge.urls(*urls))
-        elif request.method == b"HEAD" and exchange.standby is not None:
-            self._head_responded(exchange, exchange.standby, head)
+    def invalid(
+        self, request: RequestHead, head: ResponseHead, scheme: bytes, view: View
+    ) -> Purge | None:
+        """Return the purge that the success of an unsafe request is (RFC 9111 §4.4), or None."""
+        if not invalidates(request.method, head.status):
+            return None
+        urls = [
+            url
+            for target in targets(request, head, scheme=scheme)
+            for url in self._urls(request, target, scheme, view)
+        ]
+        return Purge.urls(*urls) if urls else None
 
-    def _head_responded(
+    async def invalidate(self, purge: Purge) -> None:
+        """Purge before the reader hears of its success, unless the stores make it wait."""
+        if not self.copies.below:
+            self.copies.memory.purge(purge)
+        else:
+            purging = self.spawn(self._purge_below(purge))
+            await asyncio.wait([purging], timeout=INVALIDATION)
+
+    async def _purge_below(self, purge: Purge) -> None:
+        await self.copies.purge(purge)
+
+    def head_responded(
         self, exchange: CachedExchange, standby: Standby, head: ResponseHead
     ) -> None:
         """Let a HEAD's response freshen the stored GET's, or make it stale (§4.3.5)."""
@@ -283,12 +310,27 @@ class Cache:
         if plan.cached is not None:
             plan.cached.tally.not_kept(key, str(reason))
 
+    def release(self, tier: Tier, key: bytes, token: bytes) -> None:
+        """End a lease; one that is not ended holds up whoever wants *key* next."""
+        self.spawn(self._give(tier, key, token))
+
+    async def _give(self, tier: Tier, key: bytes, token: bytes) -> None:
+        for _ in range(5):
+            if await tier.write(lambda: tier.store.give(key, token)):
+                return
+            await asyncio.sleep(0.05)
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run *work*, held until it ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _errors.error("cache.failed", exc_info=task.exception())
 
     async def start(self) -> None:
         """Open the tiers; what can't be opened is a rung less."""

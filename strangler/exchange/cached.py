@@ -261,12 +261,17 @@ class CachedExchange(Exchange):
         cache = self._edge.cache
         if self._stands_in(head.status):
             return
-        cache.responded(self, head, self._edge.view)
-        if self._head.method == b"POST":
-            self._keeping = cache.keeping(self, self._plan, self._cached, head)
-        if self._keeping is not None:
-            self._keeping.take(payload, body)
+        if self.standby is not None and self._head.method == b"HEAD":
+            cache.head_responded(self, self.standby, head)
         super().response_started(head, body, payload)
+
+    def _respond(self, head: ResponseHead, body: Body, payload: bytes) -> None:
+        if self._head.method == b"POST" and not self._over:
+            keeping = self._edge.cache.keeping(self, self._plan, self._cached, head)
+            if keeping is not None:
+                keeping.take(payload, body)
+            self._keeping = keeping
+        super()._respond(head, body, payload)
 
     def fetch_failed(self, error: AttemptFailed) -> None:
         if not self._stands_in(None):

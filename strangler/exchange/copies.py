@@ -23,7 +23,7 @@ from strangler.cache.stored import Stored
 from strangler.cache.tiers import ExtraMissing
 from strangler.cache.tiers.ladder import Ladder, Moments
 from strangler.cache.tiers.memory import Memory, footprint
-from strangler.cache.tiers.purges import Purge
+from strangler.cache.tiers.purges import Marks, Purge
 from strangler.cache.tiers.tier import Copy, Tier, softened
 from strangler.cache.tiers.upload import Upload
 from strangler.cache.vary import select
@@ -112,6 +112,7 @@ class Copies:
         self.name = name
         self.ladder = ladder
         self.memory: Memory[Ready] = ladder.edge if ladder.edge is not None else Memory(_NOTHING)
+        self._pending: list[Purge] = []
         self.below: tuple[tuple[TierName, Tier], ...] = tuple(
             (cast(TierName, tier.name), tier) for tier in ladder.tiers
         )
@@ -134,7 +135,8 @@ class Copies:
 
     def moments(self) -> Moments:
         """Return what is known of purges now; to be taken before the source is asked."""
-        return self.ladder.moments
+        # A site without an edge tier has its purges noted all the same.
+        return self.ladder.moments._replace(edge=self.memory.moment)
 
     def held(self, key: bytes) -> tuple[Ready, ...]:
         """Return what the edge tier has of *key*, all variants."""
@@ -151,7 +153,7 @@ class Copies:
             if not _serves(policy, name):
                 continue
             moments = self.moments()
-            copies = await tier.get(key)
+            copies = [c for c in await tier.get(key) if not self._going(c.stored)]
             stored = select([copy.stored for copy in copies], fields)
             if stored is None:
                 continue
@@ -186,17 +188,30 @@ class Copies:
                 found.append((tier.upload(stay=seconds), moment))
         return found
 
+    async def purge(self, purge: Purge) -> dict[str, bool]:
+        """Purge in all tiers; nothing that it hits is found from the moment of the call."""
+        self.memory.purge(purge)
+        self._pending.append(purge)
+        try:
+            return await self.ladder.purge(purge)
+        finally:
+            self._pending.remove(purge)
+
+    def _going(self, stored: Stored) -> bool:
+        """Tell whether a purge that the stores have yet to take hits *stored*."""
+        if not self._pending:
+            return False
+        marks = Marks()
+        for number, purge in enumerate(self._pending, start=1):
+            for label in purge.labels:
+                marks.add(label, number, purge.soft)
+        return marks.judge(stored, 0).hard
+
     def forget(self, stored: Stored) -> None:
         """Drop one variant everywhere: it has proved wrong."""
         self.memory.delete(stored.key)
         for _, tier in self.below:
             tier.spawn(tier.delete(stored))
-
-    def purge_soon(self, purge: Purge) -> None:
-        """Purge here at once and elsewhere in the background."""
-        self.memory.purge(purge)
-        if self.below:
-            self.below[0][1].spawn(self.ladder.purge(purge))
 
     # Inside.
 

@@ -306,6 +306,7 @@ class Edge:
     def _open_tiers(self, snapshot: Snapshot) -> None:
         """Begin with the tiers of *snapshot*, which come up when their stores do."""
         self._tiers = tiers_in_use(snapshot)
+        self.caches = bool(self._tiers)
         self.cache = Cache(self, Copies.of(self._tiers, name=snapshot.site.name))
         self._starting = self.loop.create_task(self.cache.start())
 

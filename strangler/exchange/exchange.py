@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from strangler.cache.tiers.purges import Purge
 from strangler.clock import Waits
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
@@ -312,6 +313,26 @@ class Exchange:
             )
 
     def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
+        if self._over:
+            return
+        edge = self._edge
+        if self._head.method not in SAFE and edge.caches:
+            purge = edge.cache.invalid(self._head, head, self.scheme, edge.view)
+            if purge is not None:
+                # Whoever is told that its write succeeded must not be shown what was before it.
+                self.pause_writing()
+                edge.cache.spawn(self._respond_after(purge, head, body, payload))
+                return
+        self._respond(head, body, payload)
+
+    async def _respond_after(
+        self, purge: Purge, head: ResponseHead, body: Body, payload: bytes
+    ) -> None:
+        await self._edge.cache.invalidate(purge)
+        self._respond(head, body, payload)
+        self.resume_writing()
+
+    def _respond(self, head: ResponseHead, body: Body, payload: bytes) -> None:
         if self._over:
             return
         upstream = self._upstream

@@ -47,8 +47,9 @@ _errors = logging.getLogger("strangler.errors")
 LARGEST: Final = 16 << 20
 #: Readers that may wait for one fill; more are sent on their own way.
 MOST_READERS: Final = 20_000
-#: Seconds for which another worker's lease on a key holds us up.
+#: Seconds for which a lease on a key is taken, and for which another worker's holds us up.
 LEASE: Final = 5.0
+HELD_UP: Final = 2.0
 #: Reasons that lie in one reader's request: they say nothing of what another would get.
 _READERS_OWN: Final = frozenset(
     {
@@ -322,9 +323,10 @@ class Fill:
         tier = copies.below[0][1]
         token = await tier.lease(self.key, LEASE)
         if token is not None:
-            self._release = partial(tier.release, self.key, token)
+            if token:
+                self._release = partial(self.cache.release, tier, self.key, token)
             return False
-        await tier.wait(self.key, LEASE)
+        await tier.wait(self.key, HELD_UP)
         found = await copies.search(self.key, self._cached.policy, self._head.fields)
         return found is not None and await self._use(found)
 
