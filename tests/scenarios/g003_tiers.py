@@ -232,7 +232,7 @@ def test_the_paragraphs_hold_in_a_tier_alone(tier):
         with Edge(text, access_log="off") as edge:
             origin.answers(respond(200, "x", MINUTE))
             opened(edge, "/origin/")
-            outcomes = tell_all(stories, edge, origin, at_once=32, settle=0.1, reasons=False)
+            outcomes = tell_all(stories, edge, origin, at_once=24, settle=0.4, reasons=False)
     wrong = {each.id: outcomes[id(each)] for each in stories if outcomes[id(each)] is not None}
     report = "\n".join(str(fault).partition("\n")[0] for fault in wrong.values())
     assert not wrong, f"{len(wrong)} of {len(stories)}:\n{report}"
