@@ -18,6 +18,7 @@ from strangler.wire.head import RequestFields, RequestHead, members
 
 #: Protocols that would end our reading of HTTP, or that are not ours to offer (RFC 9110 §7.8).
 _NOT_TUNNELLED: Final = (b"h2", b"http/", b"tls/")
+_ADDRESS: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _PRECONDITIONS: Final = re.compile(rb"\r\n(?:if-none-match|if-modified-since):[^\r]*")
 _RANGE: Final = re.compile(rb"\r\n(?:range|if-range):[^\r]*")
 _MAX_FORWARDS: Final = re.compile(rb"\r\nmax-forwards:[^\r]*")
@@ -109,7 +110,7 @@ def reader_lines(head: RequestHead, *, peer: str, scheme: bytes, trusted: bool, 
             forwarded_for = earlier + b", " + address
         forwarded_host = fields.get(b"x-forwarded-host") or authority
         port = fields.get(b"x-forwarded-port") or port
-        chain = fields.combined(b"forwarded")
+        chain = _chain(earlier) if earlier else fields.combined(b"forwarded")
         earlier_hops = chain + b", " if chain else b""
     entry = via.old if head.version == 10 else via.new
     if fields.via:
@@ -124,6 +125,20 @@ def reader_lines(head: RequestHead, *, peer: str, scheme: bytes, trusted: bool, 
         b"\r\nForwarded: %bfor=%b;proto=%b\r\nVia: %b\r\nX-Request-Id: "
         % (forwarded_for, scheme, forwarded_host, port, earlier_hops, node, scheme, entry)
     )
+
+
+def _chain(forwarded_for: bytes) -> bytes:
+    """Return the hops of X-Forwarded-For as Forwarded's.
+
+    A hop that writes only the one lets the other through as its client made it up, so where
+    there is X-Forwarded-For an incoming Forwarded counts for nothing.
+    """
+    nodes = []
+    for member in members(forwarded_for):
+        address = member.decode("latin-1").strip("[]")
+        known = _ADDRESS.fullmatch(address) is not None
+        nodes.append(b"for=" + (forwarded_node(address) if known else b"unknown"))
+    return b", ".join(nodes)
 
 
 def compose(
