@@ -20,7 +20,10 @@ STRANGLER = ROOT / "strangler"
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 BESIDE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "legacy_django" / "README.md"]
 PAGES = [*DOCS, *BESIDE, *sorted(ROOT.glob("extracted/*/README.md"))]
-GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs" / "quickstart.md"]
+GUIDES = [
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md"),
+    *(ROOT / "docs" / "quickstart.md", ROOT / "docs" / "caching.md"),
+]
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 # What the benchmark makes; nothing else that a page links to may be absent.
