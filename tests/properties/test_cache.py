@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unit.cache.build import NOW, ORIGIN, STEERED, cc, fields, plan, request, response
 
 from strangler.cache import dates, directives, freshness, ranges, record, store, update
-from strangler.cache.deliver import assemble, deliver, plain, undecided_until
+from strangler.cache.deliver import assemble, deliver, how_plain, undecided_until
 from strangler.cache.fields import members
 from strangler.cache.key import Keying, canonical, url_of
 from strangler.cache.lookup import decide
@@ -23,6 +23,13 @@ from strangler.cache.storable import bypass
 from strangler.cache.stored import Span, Stored
 from strangler.cache.vary import normalised, select, selecting, variant_key
 from strangler.wire.head import RequestHead, ResponseHead
+
+
+def plain(request: RequestHead, policy: CachePolicy) -> bool:
+    """Tell what the hot path asks: nothing but the key and a simple Vary matters."""
+    enough = 2 if policy.client_steers else 1
+    return request.method in (b"GET", b"HEAD") and how_plain(request.fields) >= enough
+
 
 #: What a validated head may hold as a value, trimmed.
 value = st.text(

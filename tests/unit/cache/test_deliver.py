@@ -6,10 +6,17 @@ from dataclasses import replace
 import pytest
 from unit.cache.build import NOW, ORIGIN, STEERED, cc, date, request, response, stored
 
-from strangler.cache.deliver import assemble, deliver, plain, undecided_until
+from strangler.cache.deliver import assemble, deliver, how_plain, undecided_until
 from strangler.cache.policy import CachePolicy
 from strangler.cache.stored import Stored
 from strangler.wire.head import RequestHead, ResponseHead
+
+
+def plain(request: RequestHead, policy: CachePolicy) -> bool:
+    """Tell what the hot path asks: nothing but the key and a simple Vary matters."""
+    enough = 2 if policy.client_steers else 1
+    return request.method in (b"GET", b"HEAD") and how_plain(request.fields) >= enough
+
 
 FRESH = cc(b"max-age=60")
 BODY = b"0123456789"
