@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The site's tokens: where they come from, and who is refused."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from strangler.control.state import State
+from strangler.control.tokens import EVERY, FILE, WRONG, Token, Tokens
+
+
+def test_the_first_start_writes_one_for_its_owner_alone(tmp_path):
+    state = State(tmp_path / "var")
+    tokens = Tokens.of(state, {})
+    file = state.folder / FILE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    written = file.read_text().strip()
+    assert len(written) >= 32
+    assert tokens.find(f"Bearer {written}").role == "admin"
+    again = Tokens.of(state, {})
+    assert file.read_text().strip() == written
+    assert again.find(f"bearer  {written} ") is not None
+
+
+def test_what_is_no_token_is_replaced(tmp_path):
+    state = State(tmp_path)
+    (tmp_path / FILE).write_text("short\n")
+    tokens = Tokens.of(state, {})
+    assert tokens.find("Bearer short") is None
+    assert tokens.find(f"Bearer {(tmp_path / FILE).read_text().strip()}") is not None
+
+
+def test_a_readable_file_is_told_of(tmp_path, caplog):
+    state = State(tmp_path)
+    Tokens.of(state, {})
+    (tmp_path / FILE).chmod(0o644)
+    with caplog.at_level("WARNING", "strangler.events"):
+        Tokens.of(state, {})
+    assert "token.readable" in caplog.text
+    assert (tmp_path / FILE).read_text().strip() not in caplog.text
+
+
+def test_ones_own_beside_the_files(tmp_path):
+    tokens = Tokens.of(State(tmp_path), {"STRANGLER_TOKEN": " only-for-this-machine "})
+    assert tokens.find("Bearer only-for-this-machine").who == "STRANGLER_TOKEN"
+    assert tokens.find(f"Bearer {(tmp_path / FILE).read_text().strip()}").who == FILE
+    with pytest.raises(ValueError, match="at least 16"):
+        Tokens.of(State(tmp_path), {"STRANGLER_TOKEN": "guess-me"})
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer ", "Basic abc", "Bearer \u00e9", "x y z"])
+def test_what_names_no_token(given):
+    assert Tokens([Token("a", "admin", b"a" * 20)]).find(given) is None
+    assert Tokens().find(given) is None
+
+
+def test_a_secret_is_in_no_repr():
+    assert "geheim" not in repr(Token("a", "admin", b"geheim"))
+
+
+def test_wrong_ones_come_back_slowly_and_by_address():
+    tokens = Tokens()
+    assert [tokens.may_be_wrong("a", 0.0) for _ in range(WRONG + 1)] == [True] * WRONG + [False]
+    assert tokens.may_be_wrong("b", 0.0)
+    assert not tokens.may_be_wrong("a", EVERY / 2)
+    assert tokens.may_be_wrong("a", EVERY * 1.1)
+    assert not tokens.may_be_wrong("a", EVERY * 1.2)
+    for number in range(5000):
+        tokens.may_be_wrong(f"address {number}", 0.0)
+    assert len(tokens._wrong) <= 1000
