@@ -30,7 +30,7 @@ FIELDS = {
     "Clear-Site-Data": ("cache", "cookies"),
     "Public-Key-Pins": ("a", "b"),
     "Strict-Transport-Security": ("max-age=1", "max-age=2"),
-    "Expires": (At(3600), At(7200)),
+    "Expires": ("Thu, 18 Aug 2050 02:01:18 GMT", "Fri, 19 Aug 2050 02:01:18 GMT"),
     "Link": ("</a>; rel=preload", "</b>; rel=preload"),
     "Surrogate-Key": ("a", "b"),
 }
