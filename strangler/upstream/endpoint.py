@@ -9,7 +9,7 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from strangler.config import snapshot as config
@@ -20,11 +20,17 @@ _log = logging.getLogger("strangler.events")
 
 #: Seconds for which a resolved name is used without asking again.
 RESOLVE_EVERY: Final = 5.0
+#: Seconds that one of a name's addresses is tried alone before the next is tried beside it.
+HEAD_START: Final = 0.25
 #: Shortest and longest time for which an endpoint that refused is passed over, in seconds.
 _DOWN: Final = (0.25, 5.0)
 #: Seconds since its last use after which a connection is not trusted with a request that may not
 #: be repeated: the endpoint may be closing it just now.
 _TRUSTED_IDLE: Final = 2.0
+
+
+Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Gives a name's addresses, the preferred first, or raises OSError."""
 
 
 class Waiting(Protocol):
@@ -51,7 +57,9 @@ class Endpoint:
         connect_timeout: float,
         keepalive: config.Keepalive,
         tls: config.Tls | None,
+        resolver: Resolver | None = None,
     ) -> None:
+        """Make the pool of *address*; *resolver* answers for the system's name service."""
         self.address = address
         self.name = address.unix or _authority(address.host, address.port)
         self.prefix = address.prefix
@@ -68,7 +76,13 @@ class Endpoint:
         self._idle: list[UpstreamConnection] = []
         self._all: set[UpstreamConnection] = set()
         self._connecting: dict[Waiting, asyncio.Task[None]] = {}
-        self._addresses: list[str] = []
+        self._left: set[UpstreamConnection] = set()
+        self._resolver = resolver if resolver is not None else _resolved
+        self._named = address.unix is None and not _is_numeric(address.host)
+        self._asking: asyncio.Task[None] | None = None
+        self._addresses: tuple[str, ...] = ()
+        self._preferred = ""
+        self._unanswered = False
         self._resolved_at = float("-inf")
         self._retired = False
         self._loop = asyncio.get_running_loop()
@@ -106,7 +120,8 @@ class Endpoint:
 
     def release(self, connection: UpstreamConnection) -> None:
         """Keep *connection* for the next attempt, if there is room."""
-        if self._retired or len(self._idle) >= self._keepalive.connections:
+        full = len(self._idle) >= self._keepalive.connections
+        if full or self._retired or connection in self._left:
             connection.close()
         else:
             connection.idle_since = self._loop.time()
@@ -119,14 +134,20 @@ class Endpoint:
     def lost(self, connection: UpstreamConnection) -> None:
         """Learn that *connection* has closed."""
         self._all.discard(connection)
+        self._left.discard(connection)
         if connection.taker is None and connection in self._idle:
             self._idle.remove(connection)
 
     def sweep(self, now: float) -> None:
-        """Close what has idled too long, oldest first."""
+        """Close what has idled too long, oldest first; notice a name that has moved.
+
+        Connections that are kept are no reason to open new ones, which would ask.
+        """
         idle = self._idle
         while idle and now - idle[0].idle_since > self._keepalive.idle:
             idle.pop(0).close()
+        if self._named and idle and now - self._resolved_at > RESOLVE_EVERY:
+            self._ask()
 
     def retire(self) -> None:
         """Take no more; attempts under way end as they would."""
@@ -140,6 +161,8 @@ class Endpoint:
         self.retire()
         for task in list(self._connecting.values()):
             task.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
         for connection in list(self._all):
             connection.transport.abort()
 
@@ -174,56 +197,112 @@ class Endpoint:
             waiting.connected(connection)
 
     async def _open(self) -> UpstreamConnection:
-        loop = self._loop
-        factory: Callable[[], UpstreamConnection] = lambda: UpstreamConnection(self)  # noqa: E731
-        name = self._server_name if self._ssl is not None else None
         if self.address.unix is not None:
-            _, connection = await loop.create_unix_connection(
-                factory, self.address.unix, ssl=self._ssl, server_hostname=name
+            _, connection = await self._loop.create_unix_connection(
+                lambda: UpstreamConnection(self),
+                self.address.unix,
+                ssl=self._ssl,
+                server_hostname=self._server_name if self._ssl is not None else None,
             )
             return connection
-        failure: OSError | None = None
-        for address in await self._resolve():
-            try:
-                _, connection = await loop.create_connection(
-                    factory, address, self.address.port, ssl=self._ssl, server_hostname=name
-                )
-                return connection
-            except ssl.SSLError:
-                raise
-            except OSError as error:
-                failure = error
-        raise failure if failure is not None else socket.gaierror("no address")
+        addresses = await self._resolve()
+        if len(addresses) == 1:
+            return await self._connect_to(addresses[0])
+        return await self._race(addresses)
 
-    async def _resolve(self) -> list[str]:
-        """Return the endpoint's addresses, asked for anew every `RESOLVE_EVERY` seconds."""
-        host = self.address.host
+    async def _connect_to(self, address: str) -> UpstreamConnection:
+        _, connection = await self._loop.create_connection(
+            lambda: UpstreamConnection(self),
+            address,
+            self.address.port,
+            ssl=self._ssl,
+            server_hostname=self._server_name if self._ssl is not None else None,
+        )
+        return connection
+
+    async def _race(self, addresses: Sequence[str]) -> UpstreamConnection:
+        """Connect to the first address that lets us, each with a head start (RFC 8305 §5).
+
+        The winner is asked first from now on: one that drops what it gets costs its head start
+        once, not at every connection.
+        """
+        waiting = list(addresses)
+        running: dict[asyncio.Task[UpstreamConnection], str] = {}
+        failure: OSError = socket.gaierror("no address")
         try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            pass
+            while waiting or running:
+                if waiting:
+                    address = waiting.pop(0)
+                    running[self._loop.create_task(self._connect_to(address))] = address
+                done, _ = await asyncio.wait(
+                    running,
+                    timeout=HEAD_START if waiting else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                for task in done:
+                    address = running.pop(task)
+                    try:
+                        connection = task.result()
+                    except ssl.SSLError:
+                        raise
+                    except OSError as error:
+                        failure = error
+                    else:
+                        self._preferred = address
+                        return connection
+            raise failure
+        finally:
+            for task in running:
+                task.cancel()
+                task.add_done_callback(_abandon)
+
+    async def _resolve(self) -> Sequence[str]:
+        """Return the endpoint's addresses, asked for anew every `RESOLVE_EVERY` seconds."""
+        if not self._named:
+            return (self.address.host,)
+        if self._loop.time() - self._resolved_at > RESOLVE_EVERY:
+            await asyncio.shield(self._ask())
+        return sorted(self._addresses, key=lambda address: address != self._preferred)
+
+    def _ask(self) -> asyncio.Task[None]:
+        """Ask for the name's addresses, once for all who want to know."""
+        if self._asking is None:
+            self._asking = self._loop.create_task(self._ask_on())
+        return self._asking
+
+    async def _ask_on(self) -> None:
+        try:
+            found = await self._resolver(self.address.host, self.address.port)
+        except OSError:
+            # A name service that fails is no reason to leave addresses that serve.
+            if not self._addresses:
+                raise
+            if not self._unanswered:
+                _log.warning("endpoint.unresolved endpoint=%s keeps=%s",
+                             self.name, ",".join(self._addresses))  # fmt: skip
+            self._unanswered = True
+            found = self._addresses
         else:
-            return [host]
-        now = self._loop.time()
-        if now - self._resolved_at > RESOLVE_EVERY:
-            found = await self._loop.getaddrinfo(
-                host, self.address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-            )
-            addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-            if set(addresses) != set(self._addresses) and self._addresses:
-                self._left_behind(set(addresses))
-            self._addresses = addresses
-            self._resolved_at = now
-        return self._addresses
+            self._unanswered = False
+        finally:
+            self._asking = None
+        if set(found) != set(self._addresses) and self._addresses:
+            self._left_behind(set(found))
+        self._addresses = tuple(found)
+        self._resolved_at = self._loop.time()
 
     def _left_behind(self, addresses: set[str]) -> None:
-        """Close idle connections to addresses that the name no longer has."""
+        """Close connections to addresses that the name no longer has: at once, or after use."""
         _log.info("endpoint.moved endpoint=%s addresses=%s", self.name, ",".join(sorted(addresses)))
-        for connection in list(self._idle):
+        for connection in list(self._all):
             peer = connection.transport.get_extra_info("peername")
-            if peer is not None and peer[0] not in addresses:
+            if peer is None or peer[0] in addresses:
+                continue
+            if connection in self._idle:
                 self._idle.remove(connection)
                 connection.close()
+            else:
+                self._left.add(connection)
 
     def _mark_down(self) -> None:
         shortest, longest = _DOWN
@@ -232,6 +311,28 @@ class Endpoint:
             _log.warning("endpoint.down endpoint=%s hold=%.2fs", self.name, hold)
         self._failures = min(self._failures + 1, 16)
         self.down_until = self._loop.time() + hold
+
+
+async def _resolved(host: str, port: int) -> Sequence[str]:
+    """Ask the system for the addresses of *host*."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+    )
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _abandon(task: asyncio.Task[UpstreamConnection]) -> None:
+    """Drop what a connection attempt made that nobody wants any more."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().transport.abort()
 
 
 def _authority(host: str, port: int) -> str:

@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An endpoint's name and its addresses: followed when they change, tried side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from strangler.config.snapshot import Endpoint as Address
+from strangler.config.snapshot import Keepalive, Tls
+from strangler.errors import AttemptFailed
+from strangler.testing import certificate
+from strangler.upstream import Endpoint, UpstreamConnection, endpoint
+
+ONE, TWO, THREE = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+
+
+class Names:
+    """A name service that answers what it was told last."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.answer: Sequence[str] | OSError = addresses
+        self.asked = 0
+        self.go: asyncio.Event | None = None
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        assert host == "materia.internal"
+        self.asked += 1
+        if self.go is not None:
+            await self.go.wait()
+        if isinstance(self.answer, OSError):
+            raise self.answer
+        return self.answer
+
+
+class Wanted:
+    """Who waits for a connection."""
+
+    def __init__(self) -> None:
+        self.outcome: asyncio.Future[UpstreamConnection] = asyncio.Future()
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        self.outcome.set_result(connection)
+
+    def connect_failed(self, error: AttemptFailed) -> None:
+        self.outcome.set_exception(error)
+
+
+class Servers:
+    """Listeners on several loopback addresses with one port; counts who is connected where."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.open: dict[str, int] = {}
+        self.accepted: dict[str, int] = {}
+        self.made: list[asyncio.Server] = []
+
+    async def serve(self, address: str, tls: ssl.SSLContext | None = None) -> None:
+        async def held(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.open[address] = self.open.get(address, 0) + 1
+            self.accepted[address] = self.accepted.get(address, 0) + 1
+            with contextlib.suppress(OSError):
+                await reader.read()
+            self.open[address] -= 1
+            writer.close()
+
+        self.made.append(await asyncio.start_server(held, address, self.port, ssl=tls))
+
+
+@pytest.fixture
+def port() -> int:
+    """Return a port that is free on all of the loopback's addresses."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
+    return uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+
+
+@pytest.fixture
+def run(loop: Callable[[], asyncio.AbstractEventLoop]) -> Callable[[Awaitable[None]], None]:
+    def run(test: Any) -> None:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(asyncio.wait_for(test, 10))
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "RESOLVE_EVERY", 0.03)
+
+
+@contextlib.contextmanager
+def black_hole(address: str, port: int) -> Iterator[None]:
+    """Have connects to *address* hang: its accept queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((address, port))
+        listener.listen(0)
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex((address, port))
+        yield
+
+
+@contextlib.asynccontextmanager
+async def site(
+    port: int, names: Names, *served: str, connect: float = 2.0, tls: Tls | None = None
+) -> AsyncIterator[tuple[Endpoint, Servers]]:
+    servers = Servers(port)
+    for address in served:
+        await servers.serve(address)
+    scheme: Any = "https" if tls else "http"
+    made = Endpoint(
+        Address(
+            url=f"{scheme}://materia.internal:{port}",
+            scheme=scheme,
+            host="materia.internal",
+            port=port,
+        ),
+        connect_timeout=connect,
+        keepalive=Keepalive(connections=8, idle=60.0),
+        tls=tls,
+        resolver=names,
+    )
+    try:
+        yield made, servers
+    finally:
+        made.close()
+        for server in servers.made:
+            server.close()
+        await until(lambda: not any(servers.open.values()))
+
+
+async def connect(to: Endpoint) -> UpstreamConnection:
+    wanted = Wanted()
+    to.connect(wanted)
+    return await wanted.outcome
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(3):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+def peer(connection: UpstreamConnection) -> str:
+    return str(connection.transport.get_extra_info("peername")[0])
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+# -- a name that moves
+
+
+def test_a_name_that_has_moved_is_followed_and_what_idled_there_is_closed(run, port) -> None:
+    async def story() -> None:
+        names = Names(ONE)
+        async with site(port, names, ONE, TWO) as (end, servers):
+            idle, busy = await connect(end), await connect(end)
+            assert peer(idle) == peer(busy) == ONE
+            end.attempt_ended()
+            end.release(idle)
+            names.answer = (TWO,)
+            # Readers are served by the kept connection alone: nothing new is opened that would ask.
+            await asyncio.sleep(endpoint.RESOLVE_EVERY * 2)
+            end.sweep(now())
+            await until(lambda: servers.open[ONE] == 1)
+            assert end.take() is None
+            # What was in use goes on, and is not kept after it.
+            assert not busy.transport.is_closing()
+            end.attempt_ended()
+            end.release(busy)
+            await until(lambda: servers.open[ONE] == 0)
+            assert peer(await connect(end)) == TWO
+
+    run(story())
+
+
+def test_an_address_more_leaves_the_others_connections_alone(run, port) -> None:
+    async def story() -> None:
+        names = Names(ONE)
+        async with site(port, names, ONE, TWO) as (end, _):
+            kept = await connect(end)
+            end.attempt_ended()
+            end.release(kept)
+            names.answer = (TWO, ONE)
+            await asyncio.sleep(endpoint.RESOLVE_EVERY * 2)
+            end.sweep(now())
+            await until(lambda: names.asked == 2)
+            assert peer(await connect(end)) == TWO
+            assert end.take() is kept
+
+    run(story())
+
+
+def test_a_name_service_that_fails_takes_nothing_away(run, port, caplog) -> None:
+    async def story() -> None:
+        names = Names(ONE)
+        async with site(port, names, ONE) as (end, _):
+            await connect(end)
+            names.answer = socket.gaierror(socket.EAI_AGAIN, "try again")
+            for _ in range(3):
+                await asyncio.sleep(endpoint.RESOLVE_EVERY * 2)
+                assert peer(await connect(end)) == ONE
+            assert names.asked >= 3
+
+    run(story())
+    assert [one.message.split()[0] for one in caplog.records].count("endpoint.unresolved") == 1
+
+
+def test_a_name_that_never_was_is_a_dns_error(run, port) -> None:
+    async def story() -> None:
+        names = Names()
+        names.answer = socket.gaierror(socket.EAI_NONAME, "no such name")
+        async with site(port, names) as (end, _):
+            with pytest.raises(AttemptFailed) as failed:
+                await connect(end)
+            assert failed.value.error == "dns_error"
+            assert end.inflight == 0
+
+    run(story())
+
+
+def test_many_who_wait_ask_once(run, port, monkeypatch) -> None:
+    monkeypatch.setattr(endpoint, "RESOLVE_EVERY", 5.0)
+
+    async def story() -> None:
+        names = Names(ONE)
+        names.go = asyncio.Event()
+        async with site(port, names, ONE) as (end, _):
+            wanted = [Wanted() for _ in range(20)]
+            for one in wanted:
+                end.connect(one)
+            end.forget(wanted[0])  # whose question it was
+            await asyncio.sleep(0.02)
+            names.go.set()
+            await asyncio.gather(*(one.outcome for one in wanted[1:]))
+            assert names.asked == 1
+            assert end.inflight == 19
+
+    run(story())
+
+
+def test_a_name_that_is_slow_to_resolve_is_bounded_by_the_connect_timeout(run, port) -> None:
+    async def story() -> None:
+        names = Names(ONE)
+        names.go = asyncio.Event()
+        async with site(port, names, ONE, connect=0.1) as (end, _):
+            with pytest.raises(AttemptFailed) as failed:
+                await connect(end)
+            assert failed.value.error == "connection_timeout"
+            names.go.set()
+            assert peer(await connect(end)) == ONE
+
+    run(story())
+
+
+# -- several addresses
+
+
+def test_an_address_that_drops_what_it_gets_costs_its_head_start_once(run, port) -> None:
+    async def story() -> None:
+        with black_hole(ONE, port):
+            async with site(port, Names(ONE, TWO), TWO) as (end, servers):
+                began = time.monotonic()
+                assert peer(await connect(end)) == TWO
+                assert 0.2 < time.monotonic() - began < 1.0
+                began = time.monotonic()
+                assert peer(await connect(end)) == TWO
+                assert time.monotonic() - began < 0.2
+                assert servers.accepted == {TWO: 2}
+
+    run(story())
+
+
+def test_an_address_that_refuses_is_passed_at_once(run, port) -> None:
+    async def story() -> None:
+        async with site(port, Names(ONE, TWO, THREE), THREE) as (end, _):
+            began = time.monotonic()
+            assert peer(await connect(end)) == THREE
+            assert time.monotonic() - began < 0.2
+            assert end.connections == 1
+
+    run(story())
+
+
+def test_the_first_address_is_used_where_it_serves(run, port) -> None:
+    async def story() -> None:
+        async with site(port, Names(ONE, TWO), ONE, TWO) as (end, servers):
+            assert [peer(await connect(end)) for _ in range(3)] == [ONE] * 3
+            assert TWO not in servers.accepted
+
+    run(story())
+
+
+def test_where_all_refuse_or_hang_the_reason_is_named(run, port) -> None:
+    async def story() -> None:
+        async with site(port, Names(ONE, TWO)) as (end, _):
+            with pytest.raises(AttemptFailed) as failed:
+                await connect(end)
+            assert failed.value.error == "connection_refused"
+        with black_hole(ONE, port), black_hole(TWO, port):
+            async with site(port, Names(ONE, TWO), connect=0.4) as (end, _):
+                began = time.monotonic()
+                with pytest.raises(AttemptFailed) as failed:
+                    await connect(end)
+                assert failed.value.error == "connection_timeout"
+                assert 0.35 < time.monotonic() - began < 1.0
+                assert (end.inflight, end.connections) == (0, 0)
+
+    run(story())
+
+
+def test_who_no_longer_waits_leaves_no_attempt_behind(run, port) -> None:
+    async def story() -> None:
+        with black_hole(ONE, port), black_hole(TWO, port):
+            async with site(port, Names(ONE, TWO), connect=30.0) as (end, _):
+                wanted = Wanted()
+                end.connect(wanted)
+                await asyncio.sleep(0.3)  # the head start is over: two attempts run
+                end.forget(wanted)
+                me = asyncio.current_task()
+                others = [one for one in asyncio.all_tasks() if one is not me]
+                await until(lambda: all(one.done() for one in others if "_race" in repr(one)
+                                        or "_connect" in repr(one)))  # fmt: skip
+                assert end.inflight == 0
+
+    run(story())
+
+
+def test_a_certificate_that_is_wrong_is_told_and_not_gone_round(run, port, tmp_path: Path) -> None:
+    wrong = certificate(tmp_path, "other.internal")
+
+    async def story() -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(wrong.cert, wrong.key)
+        tls = Tls(verify=True, ca=str(wrong.cert), server_name=None)
+        async with site(port, Names(ONE, TWO), tls=tls) as (end, servers):
+            await servers.serve(ONE, context)
+            await servers.serve(TWO, context)
+            with pytest.raises(AttemptFailed) as failed:
+                await connect(end)
+            assert failed.value.error == "tls_certificate_error"
+            assert TWO not in servers.accepted
+
+    run(story())
