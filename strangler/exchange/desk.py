@@ -283,9 +283,11 @@ class Desk:
     def _places(self, url: str) -> list[tuple[bytes, bytes, bytes]]:
         """Return (scheme, Host, target) of *url*: each scheme and host that it leaves open."""
         matched = _URL.fullmatch(url.strip())
-        if matched is None or not (matched[2] or matched[3]):
+        if matched is None or not (matched[2] or (matched[3] and not matched[1])):
             raise Refused(f"expected an URL such as https://HOST/PATH, got {url[:200]}")
         schemes = (matched[1].lower(),) if matched[1] else ("http", "https")
+        if not matched[2] and matched[3].startswith("//"):
+            raise Refused(f"expected //HOST/PATH, got {url[:200]}")
         target = quote(matched[3] or "/", safe=_SAFE)
         if target.startswith("?"):
             target = "/" + target
@@ -294,7 +296,7 @@ class Desk:
             hosts = [matched[2].lower().encode("idna" if not matched[2].isascii() else "ascii")]
         else:
             hosts = sorted(view.hosts)
-            if not hosts and self._ignores_host(view):
+            if not hosts and self._is_hostless(target):
                 hosts = [b"localhost"]
         if not hosts:
             raise Refused("say the host as readers ask it: http://HOST:PORT/PATH")
@@ -323,6 +325,11 @@ class Desk:
             if self._ignores_host(self._edge.view):
                 found.append(b"%b://%b" % (scheme, target))
         return found
+
+    def _is_hostless(self, target: str) -> bool:
+        """Tell whether the route that *target* has keeps one copy for all hosts."""
+        plan = self._plan(self._head(target.encode(), ()))
+        return plan is not None and plan.cached is not None and not plan.cached.policy.key.host
 
     @staticmethod
     def _ignores_host(view: View) -> bool:
