@@ -232,7 +232,8 @@ def test_pain_31_a_loss_of_most_routes_waits_for_a_yes(edge, text, legacy):
     edge.write(few)
     assert "S311" in edge.wait_log("config.error", after=lines)
     assert len(edge.admin_json("/-/routes")[1]["routes"]) == len(MANY) + 2
-    headers = [("Content-Type", "application/json")]
+    token = (edge.folder / "var" / "admin.token").read_text().strip()
+    headers = [("Content-Type", "application/json"), ("Authorization", f"Bearer {token}")]
     with admin(edge) as client:
         refused = client.request("POST", "/-/reload", headers, "{}")
         assert refused.status == 422 and "S311" in refused.text
