@@ -29,7 +29,7 @@ from strangler.control.state import State
 from strangler.control.tokens import Tokens
 from strangler.edge import sockets, tls, worker
 from strangler.edge.channel import Channel, Message, pair
-from strangler.edge.http1 import Server
+from strangler.edge.server import Server
 from strangler.edge.supervisor import TRIAL, Seat, Supervisor, inherited
 from strangler.exchange import Edge
 from strangler.observe import events

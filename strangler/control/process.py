@@ -28,7 +28,7 @@ from strangler.control.health import Checks, Result, report
 from strangler.control.state import State
 from strangler.control.tokens import Tokens
 from strangler.edge.channel import Channel, Message
-from strangler.edge.http1 import Server
+from strangler.edge.server import Server
 from strangler.observe.events import announce
 
 PING = 1.0

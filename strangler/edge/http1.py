@@ -7,8 +7,7 @@ lingering connections, drain. An application answers by writing whole, framed by
 saying when its answer is complete (`response_ended`): nothing on the way of a hit makes an object
 more than it must.
 
-`Server` is a drop-in for `tornado.httpserver.HTTPServer`: given a Tornado Application (or any
-`HTTPServerConnectionDelegate`) it mounts it through `strangler.edge.tornado_app`.
+`strangler.edge.server.Server` makes connections and holds what they share.
 """
 
 from __future__ import annotations
@@ -19,22 +18,18 @@ import fcntl
 import logging
 import re
 import socket
-import ssl
 import struct
 import sys
 import termios
-from collections.abc import Iterable
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from tornado.httputil import HTTPServerConnectionDelegate
-from tornado.ioloop import IOLoop
-from tornado.netutil import bind_sockets
-
-from strangler.clock import Ticker, Waits
 from strangler.config.snapshot import Limits
 from strangler.errors import RequestRejected
 from strangler.wire.framing import Chunked, Length, MalformedBody
 from strangler.wire.head import RequestHead
+
+if TYPE_CHECKING:
+    from strangler.edge.server import Server
 
 _log = logging.getLogger("strangler.errors")
 
@@ -44,18 +39,12 @@ _START_OF_LINE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}(?: |\Z)"
 #: Pipelined bytes held while a request runs, before reading pauses.
 _HELD_LIMIT: Final = 64 << 10
 _RESET: Final = struct.pack("ii", 1, 0)
-#: Seconds that a reader has to take the rest after we stopped listening to it.
-_LINGER: Final = 2.0
 #: Seconds between two looks at what a TLS reader whose connection ends has still to take, and the
 #: bytes of it that are certainly the kernel's already: it would have room for more.
 _TLS_CLOSE: Final = 0.1
 _IN_KERNEL: Final = 16 << 10
 #: Seconds of silence after which a reader that closed its sending side counts as gone.
 _HALF_CLOSED: Final = 0.5
-#: Seconds that connections which were cut have to end.
-_GOODBYE: Final = 2.0
-#: Seconds that an idle connection stays open in a drain, so that a request under way arrives.
-_DRAIN_IDLE: Final = 1.0
 
 
 class Receiver(Protocol):
@@ -559,158 +548,3 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
         else:
             self.server.loop.call_later(_HALF_CLOSED, self._still_there, self.written)
-
-
-class Server:
-    """Makes connections and holds what they share: limits, time limits, counts, drain."""
-
-    def __init__(
-        self,
-        app: Application | HTTPServerConnectionDelegate,
-        *,
-        limits: Limits | None = None,
-        ticker: Ticker | None = None,
-        ssl_options: ssl.SSLContext | None = None,
-    ) -> None:
-        if isinstance(app, HTTPServerConnectionDelegate):
-            from strangler.edge.tornado_app import TornadoApplication
-
-            app = TornadoApplication(app)
-        self.app: Application = app
-        self.limits = limits if limits is not None else Limits()
-        try:
-            self.loop = asyncio.get_running_loop()
-        except RuntimeError:  # as for Tornado's: made first, served once its loop starts
-            self.loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
-        self.open: set[Connection] = set()
-        self.accepted = 0
-        self.slow_readers = 0
-        self.draining = False
-        self._empty: asyncio.Future[None] | None = None
-        self._ssl = ssl_options
-        self._listeners: list[asyncio.Task[asyncio.Server]] = []
-        self._ticker = ticker if ticker is not None else Ticker(self.loop)
-        self._ticker.start()
-        self.all_waits: tuple[Waits[Connection], ...] = ()
-        self._set_waits()
-
-    def _set_waits(self) -> None:
-        ticker, limits = self._ticker, self.limits
-        self.waits_idle: Waits[Connection] = ticker.waits(
-            limits.idle_timeout, Connection.idle_expired
-        )
-        self.waits_head: Waits[Connection] = ticker.waits(
-            limits.head_timeout, Connection.head_expired
-        )
-        self.waits_body: Waits[Connection] = ticker.waits(
-            limits.body_timeout, Connection.body_expired
-        )
-        self.waits_write: Waits[Connection] = ticker.waits(
-            limits.write_timeout, Connection.write_expired
-        )
-        self.waits_linger: Waits[Connection] = ticker.waits(_LINGER, Connection.linger_expired)
-        self.waits_tunnel: Waits[Connection] = ticker.waits(
-            limits.tunnel_idle, Connection.tunnel_expired
-        )
-        #: Heads up to this length can't break a limit of line, fields or head.
-        self.plain_head = min(1020, limits.line, limits.head - 4, limits.fields * 4 - 4)
-        self.all_waits = self._waits()
-
-    def _waits(self) -> tuple[Waits[Connection], ...]:
-        return (
-            self.waits_tunnel,
-            self.waits_idle,
-            self.waits_head,
-            self.waits_body,
-            self.waits_write,
-            self.waits_linger,
-        )
-
-    def set_limits(self, limits: Limits) -> None:
-        """Apply *limits* to what begins from now on; waits under way begin anew with theirs."""
-        before = self._waits()
-        self.limits = limits
-        self._set_waits()
-        for old, new in zip(before, self._waits(), strict=True):
-            if old is not new:
-                for connection in self.open:
-                    if connection in old:
-                        old.end(connection)
-                        new.start(connection)
-
-    @property
-    def connections(self) -> int:
-        """Return how many readers are connected."""
-        return len(self.open)
-
-    def protocol(self) -> Connection:
-        """Return a new connection: the factory for `loop.create_server`."""
-        return Connection(self)
-
-    # As Tornado's HTTPServer is started and stopped.
-
-    def listen(self, port: int, address: str | None = None, **kwargs: Any) -> None:
-        """Listen on *port* of *address* (all addresses: None), as `bind_sockets` understands it."""
-        self.add_sockets(bind_sockets(port, address, **kwargs))
-
-    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
-        """Serve *sockets*, which listen already."""
-        for sock in sockets:
-            self.add_socket(sock)
-
-    def add_socket(self, sock: socket.socket) -> None:
-        """Serve *sock*, which listens already."""
-        serving = self.loop.create_task(
-            self.loop.create_server(self.protocol, sock=sock, ssl=self._ssl)
-        )
-        self._listeners.append(serving)
-
-    def stop(self) -> None:
-        """Accept no more connections; those that are open go on."""
-        listeners, self._listeners = self._listeners, []
-        for serving in listeners:
-            if serving.done():
-                serving.result().close()
-            else:
-                serving.add_done_callback(lambda done: done.result().close())
-
-    async def close_all_connections(self) -> None:
-        """Cut every connection and wait until all have ended."""
-        self.abort_all()
-        await self.drained(_GOODBYE)
-
-    def start_drain(self) -> None:
-        """Take no new request on any connection once its running one is answered.
-
-        An idle connection gets a moment: the request that its reader may just be sending is
-        answered, and told to close.
-        """
-        if self.draining:
-            return
-        self.draining = True
-        self.stop()
-        for connection in self.open:
-            connection.keep_alive = False
-        self.loop.call_later(_DRAIN_IDLE, self._close_idle)
-
-    async def drained(self, timeout: float) -> bool:
-        """Wait until every connection has ended, at most *timeout* seconds; tell whether it has."""
-        if self.open:
-            self._empty = self.loop.create_future()
-            await asyncio.wait([self._empty], timeout=timeout)
-        return not self.open
-
-    def abort_all(self) -> None:
-        """Reset every connection."""
-        for connection in list(self.open):
-            connection.abort()
-
-    def connection_closed(self) -> None:
-        """Learn from a connection that it has ended."""
-        if not self.open and self._empty is not None and not self._empty.done():
-            self._empty.set_result(None)
-
-    def _close_idle(self) -> None:
-        for connection in list(self.open):
-            if not connection.busy:
-                connection.close()

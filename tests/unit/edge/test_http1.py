@@ -10,7 +10,8 @@ import pytest
 
 from strangler.clock import Ticker
 from strangler.config.snapshot import Limits
-from strangler.edge.http1 import Connection, Server
+from strangler.edge.http1 import Connection
+from strangler.edge.server import Server
 from strangler.errors import RequestRejected
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -23,7 +23,7 @@ from tornado.web import (
 )
 from tornado.websocket import WebSocketHandler, websocket_connect
 
-from strangler.edge.http1 import Server
+from strangler.edge.server import Server
 
 SEEN: dict[str, object] = {}
 
