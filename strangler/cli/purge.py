@@ -73,7 +73,7 @@ def run_purge(given: argparse.Namespace) -> int:
             done = "refreshed" if "refreshed" in told else "made stale"
         print(f"{done}: {words} · {' · '.join([edges, *where])}")
         for url in told.get("failed", ()):
-            complain(f"{url}: could not be fetched, so it is stale now")
+            complain(f"{url}: no answer to keep was had, so what there is is stale now")
     else:
         complain(str(told.get("error")))
     if told.get("ok"):

@@ -127,7 +127,7 @@ class CachedExchange(Exchange):
         if self._over:
             return
         self._word = f"fwd={forward}"
-        self._cached.tally.count("bypass" if forward in ("bypass", "method") else "pass")
+        self._count_word("bypass" if forward in ("bypass", "method") else "pass")
         self._extra = b"\r\nCache-Status: " + cache_status(
             self._edge.view.name, forward=forward, detail=detail or None
         )
@@ -204,7 +204,7 @@ class CachedExchange(Exchange):
             return
         self._upstream = upstream
         self._word = f"fwd={forward}"
-        self._cached.tally.count("pass")
+        self._count_word("pass")
         self._extra = b"\r\nCache-Status: " + cache_status(
             self._edge.view.name, forward=forward, detail=detail
         )
@@ -358,15 +358,17 @@ class CachedExchange(Exchange):
         return b"%b%b\r\n" % (head, lines)
 
     def _count(self, told: Told) -> None:
-        tally = self._cached.tally
         if told.collapsed:
-            tally.collapsed += 1
+            self._cached.tally.collapsed += 1
         if told.stale:
-            tally.count("stale")
+            self._count_word("stale")
         elif told.forward is None:
-            tally.count(told.tier)
+            self._count_word(told.tier)
         else:
-            tally.count("confirmed" if told.status == 304 else "miss")
+            self._count_word("confirmed" if told.status == 304 else "miss")
+
+    def _count_word(self, word: str) -> None:
+        self._cached.tally.count(word)
 
     def _cache_word(self) -> str:
         return self._word

@@ -140,12 +140,11 @@ class Desk:
                     continue  # nobody has asked for it by this scheme and name
                 began = time.time()
                 fetches = self._fetches(head, scheme, held)
-                statuses = await asyncio.gather(*[each.renewed(_FETCHED) for each in fetches])
-                good = [status for status in statuses if 200 <= status < 500]
-                done += len(good)
-                if len(good) < len(statuses):
+                renewed = await asyncio.gather(*[each.renewed(_FETCHED) for each in fetches])
+                done += sum(renewed)
+                if not all(renewed):
                     failed.append(url)
-                elif good:
+                elif renewed:
                     await self._kept(head, scheme, began)
         return {"refreshed": done, "failed": failed}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from strangler.config.snapshot import Route
 from strangler.exchange.cached import CachedExchange
 from strangler.exchange.exchange import Exchange
+from strangler.exchange.fill import Told
 from strangler.exchange.nobody import Nobody
 from strangler.exchange.plan import Plan
 from strangler.rollout import Decision
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 class Refreshing(CachedExchange):
     """An exchange whose answer takes the place of the copy that there is, however fresh."""
 
-    __slots__ = ("_nobody",)
+    __slots__ = ("_kept", "_nobody")
 
     def __init__(self, edge: Edge, nobody: Nobody, head: RequestHead, id_: str) -> None:
         super().__init__(edge, cast("Connection", nobody), head, id_)
         self._nobody = nobody
+        self._kept = False
 
     def begin(self, plan: Plan, decision: Decision, match: Match[Route]) -> Exchange | None:
         """Begin a fill of the key; those who find nothing join it."""
@@ -40,14 +42,20 @@ class Refreshing(CachedExchange):
             self._edge.cache.renew(self, plan, cached, self.key)
         return None if self._over else self
 
-    async def renewed(self, timeout: float) -> int:
-        """Return the status of the answer, once it is whole; 0 where none came in time."""
+    async def renewed(self, timeout: float) -> bool:
+        """Tell, once the answer is whole, whether it has taken the place of the old one."""
         try:
             async with asyncio.timeout(timeout):
                 await self._nobody.ended.wait()
         except TimeoutError:
-            return 0
-        return 0 if self._nobody.broken else self._status
+            return False
+        return self._kept and not self._nobody.broken
+
+    def _count(self, told: Told) -> None:
+        self._kept = told.kept
+
+    def _count_word(self, word: str) -> None:
+        """Count nothing: no reader has asked."""
 
 
 def refreshing(

@@ -16,6 +16,7 @@ from contextlib import suppress
 
 import pytest
 from scenarios.story import cached, purge, warm
+from servers.redis import Redis
 
 from strangler.testing import Edge, RawClient, Upstream, respond, until
 from strangler.testing.edge import _program
@@ -128,6 +129,16 @@ def test_a_refresh_reaches_both(edge, origin):
     origin.expect_requests(1)
 
 
+def test_a_refresh_whose_answer_may_not_be_kept_leaves_nothing_fresh(edge, origin):
+    often(edge, "/ladder/private")
+    origin.answers(respond(200, "mine", [*MINUTE, ("Set-Cookie", "a=b")]))
+    told = json.loads(purge(edge, url=HOST + "/ladder/private", refresh=True).expect(200).text)
+    assert (told["refreshed"], told["failed"]) == (0, [HOST + "/ladder/private"])
+    assert edge.get("/ladder/private").text == "mine"
+    _, counted = edge.admin_json("/-/cache/counters")
+    assert sum(counted["routes"]["/ladder/**"].get(w, 0) for w in ("miss", "edge", "pass")) <= 41
+
+
 def test_a_worker_that_hangs_is_named_and_the_rest_is_done(edge, origin):
     often(edge, "/ladder/hung")
     _, told = edge.admin_json("/-/workers")
@@ -171,3 +182,44 @@ def test_a_killed_worker_is_no_hindrance(edge, origin):
     until(purged, timeout=20, what="a purge by the new workers")
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda _: edge.get("/ladder/killed").text, range(40))) == {"new"}
+
+
+def test_two_machines_that_share_a_redis(origin):
+    """What is purged on one is gone on the other within a second, also from its memory."""
+    with Redis() as store:
+        shared = {"store": f"redis://127.0.0.1:{store.port}/0", "timeout": "200ms"}
+        text = cached(origin, routes=ROUTES, tiers={"shared": shared, "archive": "none"})
+        with Edge(text, access_log="off") as one, Edge(text, access_log="off") as other:
+            warm(one, "/below/")
+            warm(other, "/below/")
+            for edge in (one, other):
+                edge.get("/ladder/fleet").expect(200, body="page")
+            origin.answers(respond(200, "new", MINUTE))
+            purge(one, tag="ladder").expect(200)
+            assert one.get("/ladder/fleet").text == "new"
+            until(
+                lambda: other.get("/ladder/fleet").text == "new", timeout=1.0, what="the new page"
+            )
+            origin.answers(respond(200, "newest", MINUTE))
+            purge(other, url=HOST + "/ladder/fleet", refresh=True).expect(200)
+            assert other.get("/ladder/fleet").text == "newest"
+
+
+def test_a_store_that_is_away_is_told_when_it_is_back(origin):
+    with Redis() as store:
+        shared = {"store": f"redis://127.0.0.1:{store.port}/0", "timeout": "200ms"}
+        text = cached(origin, routes=ROUTES, tiers={"shared": shared, "archive": "none"})
+        with Edge(text, access_log="off") as edge:
+            warm(edge, "/below/")
+            edge.get("/ladder/away").expect(200, body="page")
+            os.kill(store.pid, signal.SIGSTOP)
+            try:
+                response = purge(edge, tag="ladder")
+            finally:
+                os.kill(store.pid, signal.SIGCONT)
+            told = json.loads(response.text)
+            assert response.status == 503
+            assert told["purged"] == {"shared": False, "edge": {"worker 1": True}}
+            edge.wait_log("purge.told", timeout=15)
+            origin.answers(respond(200, "new", MINUTE))
+            assert edge.get("/ladder/away").text == "new"
