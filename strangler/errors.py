@@ -53,11 +53,13 @@ class AttemptFailed(StranglerError):
     """Report one attempt on one endpoint that gave no usable response.
 
     ``error`` is an RFC 9209 §2.3 type. ``sent`` tells whether any byte of the request may have
-    reached the endpoint: where it did not, any method may be tried again.
+    reached the endpoint: where it did not, any method may be tried again. ``word`` is the word of
+    `retry.when` and `fallback.when` that it falls under, where its type does not say.
     """
 
-    def __init__(self, error: str, detail: str, *, sent: bool = True) -> None:
+    def __init__(self, error: str, detail: str, *, sent: bool = True, word: str = "") -> None:
         super().__init__(detail)
         self.error = error
         self.status = PROXY_ERRORS[error]
         self.sent = sent
+        self.word = word

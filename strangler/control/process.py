@@ -85,6 +85,7 @@ class Control:
         self._bundle = job.bundle
         self._rejected: dict[str, Any] | None = None
         self._workers: dict[int, _Told] = {}
+        self._breakers: dict[str, list[float]] = {}
         self._checks = Checks()
         self._asking = Asking(job.channels)
         self.cache = Desk(self._asking, lambda: self._snapshot, self._slots)
@@ -142,6 +143,7 @@ class Control:
             "generation": self._snapshot.generation,
             "hash": self._snapshot.hash,
             "bundle": self._bundle,
+            "breakers": self._breakers,
         }
         for channel in self._job.channels:
             channel.send(state)
@@ -157,6 +159,22 @@ class Control:
             return  # the last words of one that has been replaced
         self._workers[slot] = _Told(message, time.monotonic())
         self._answered.set()
+        if self._hear_breakers(message["edge"]):
+            self._announce()
+
+    def _hear_breakers(self, edge: Message) -> bool:
+        """Remember the newest state of each breaker; tell whether there is a newer one."""
+        told = {**edge.get("breakers", {})}
+        for name, upstream in edge.get("upstreams", {}).items():
+            if "breaker" in upstream:
+                told[name] = upstream["breaker"]
+        newer = False
+        for name, breaker in told.items():
+            state = breaker["state"]
+            if state[0] and state > self._breakers.get(name, []):
+                self._breakers[name] = state
+                newer = True
+        return newer
 
     def _slots(self) -> list[int]:
         """Return the workers' slots, those heard of last first."""

@@ -65,7 +65,12 @@ class Engine(Protocol):
 
 
 class DataPlane(Protocol):
-    """What a worker asks of the application that decides and forwards."""
+    """What a worker asks of the application that decides and forwards.
+
+    ``changed`` is called when something has changed that the other workers want to know.
+    """
+
+    changed: Callable[[], None]
 
     def opened(self) -> Awaitable[None]:
         """Wait, not for long, until it can answer as well as it ever will."""
@@ -78,6 +83,9 @@ class DataPlane(Protocol):
 
     def status(self) -> dict[str, Any]:
         """Return small numbers for the health check."""
+
+    def learn(self, told: Message) -> None:
+        """Take what the control process knows of breakers and probes."""
 
     def close(self) -> Awaitable[None]:
         """Close what is pooled."""
@@ -173,6 +181,7 @@ class Worker:
         servers = await self._listen()
         self._link.attach(self._on_link, self._stop.set)
         self._job.channel.attach(self._on_control)
+        self._edge.changed = self._tell
         self._keep(self._measure_lag())
         gc.collect()
         gc.freeze()
@@ -265,6 +274,7 @@ class Worker:
             self._wanted = wanted
             if self._loading is None:
                 self._loading = self._keep(self._catch_up())
+        self._edge.learn(message)
         self._tell(message.get("seq", 0))
 
     async def _answer(self, message: Message) -> None:

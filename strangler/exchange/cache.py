@@ -26,6 +26,7 @@ from strangler.cache.vary import select
 from strangler.exchange.copies import Copies, Ready, Standby
 from strangler.exchange.fill import LARGEST, Fill, Told
 from strangler.exchange.plan import Cached, Plan
+from strangler.resilience.protection import Kind
 from strangler.routing import AmbiguousPath
 from strangler.wire.framing import Body
 from strangler.wire.head import RequestHead, ResponseHead
@@ -178,6 +179,7 @@ class Cache:
         body: bytes,
         *,
         shared: bool,
+        kind: Kind | None = None,
     ) -> Fill:
         fill = Fill(
             self,
@@ -192,6 +194,7 @@ class Cache:
             lookup=lookup,
             body=body,
             shared=shared,
+            kind=kind or exchange.kind,
         )
         if shared:
             self._fills[key] = fill
@@ -211,7 +214,9 @@ class Cache:
         if fill is not None and not fill.overtaken():
             return
         asked = lookup._replace(outcome="revalidate", forward="stale")
-        fill = self._make(exchange, plan, cached, key, asked, body, shared=True)
+        fill = self._make(
+            exchange, plan, cached, key, asked, body, shared=True, kind="revalidation"
+        )
         fill.start(look=True)
 
     # What exchanges tell.

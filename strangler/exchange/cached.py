@@ -7,21 +7,27 @@ asks the cache first, and falls back to being a plain exchange wherever the cach
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from strangler.cache.deliver import deliver
 from strangler.cache.lookup import Forward, stands_in
 from strangler.cache.status_field import cache_status
 from strangler.cache.stored import Stored
+from strangler.cache.tiers.tier import BodyLost
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange.cache import Keeping
 from strangler.exchange.copies import Standby
 from strangler.exchange.exchange import Exchange
+from strangler.exchange.fetch import Answer
 from strangler.exchange.fill import Fill, Told
 from strangler.exchange.plan import Cached, Plan
+from strangler.exchange.standin import stand_in
 from strangler.exchange.stream import Delivery, Stream
+from strangler.resilience.policy import Rung
 from strangler.rollout import Decision
 from strangler.routing import Match
 from strangler.upstream import Upstream
@@ -46,13 +52,15 @@ class CachedExchange(Exchange):
     for the upstream (and is freshened by a HEAD's answer).
     """
 
-    __slots__ = ("_cached", "_delivery", "_fill", "_keeping", "_word", "key", "standby")
+    __slots__ = (
+        "_cached", "_delivery", "_fill", "_first_key", "_keeping", "_word", "key", "standby",
+    )  # fmt: skip
 
     _cached: Cached
 
     def __init__(self, edge: Edge, connection: Connection, head: RequestHead, id_: str) -> None:
         super().__init__(edge, connection, head, id_)
-        self.key = b""
+        self.key = self._first_key = b""
         self.standby: Standby | None = None
         self._fill: Fill | None = None
         self._delivery: Delivery | None = None
@@ -72,6 +80,7 @@ class CachedExchange(Exchange):
         if self._accept(plan, decision, match):
             arm = cached.arm if decision.target == "service" else b""
             self.key = cached.keying.key(self._head, scheme=self.scheme, arm=arm)
+            self._first_key = self.key
             self._edge.cache.begin(self, plan, cached, self.key)
         return None if self._over else self
 
@@ -212,26 +221,75 @@ class CachedExchange(Exchange):
         self._connection.write(b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, block))
         self._deliver(stream, chunked=self._chunked)
 
-    def fill_failed(self, error: AttemptFailed, failure: int | str) -> None:
+    def fill_failed(
+        self, error: AttemptFailed, failure: int | str, answer: Answer | None = None
+    ) -> None:
         """Fall back as the route says, through the cache, or answer the error."""
         self._fill = None
-        if self._over:
+        if self._over or self._fall(failure, error, answer=answer):
             return
-        plan = self._plan
-        if (
-            plan.rescue
-            and plan.legacy is not None
-            and not self._rescue_word
-            and self._upstream is plan.service
-            and failure in plan.route.fallback.when
-        ):
-            self._rescue_word = str(failure)
-            self._edge.rescued += 1
-            self._upstream = plan.legacy
-            self.key = self._cached.keying.key(self._head, scheme=self.scheme)
-            self._edge.cache.begin(self, plan, self._cached, self.key)
-        else:
+        if answer is None:
             self.fetch_failed(error)
+        else:
+            self._place = 1 << 30
+            self.response_started(*answer)
+
+    # Falling back.
+
+    def _useless(self) -> Mapping[str, str]:
+        out = dict(super()._useless())
+        del out["stale"], out["archive"]
+        return out
+
+    def _take(self, rung: Rung, replay: bytes) -> None:
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill.leave(self)
+        if rung.kind in ("stale", "archive"):
+            self._edge.cache.spawn(self._take_copy(rung))
+        else:
+            super()._take(rung, replay)
+
+    async def _take_copy(self, rung: Rung) -> None:
+        """Serve what is stored of the decided target's answers, or fall further."""
+        copies = self._edge.cache.copies
+        fields, archive = self._head.fields, rung.kind == "archive"
+        found = await stand_in(copies, self._first_key, fields, archive=archive)
+        if self._over or self._rung is not rung:
+            return
+        if found is None:
+            self._skipped += ((rung.kind, "nothing_stored"),)
+            error = AttemptFailed("http_response_incomplete", f"status {self._failure}")
+            if not self._fall(self._failure):
+                self._give_up(error)
+            return
+        status = self._failure if isinstance(self._failure, int) else None
+        told = Told(tier=found.name, forward="stale", status=status, stale=True)
+        if found.body is not None:
+            self.serve(found.stored, found.body, told)
+            return
+        assert found.tier is not None and found.copy is not None
+        stream = Stream(lambda: None)
+        stream.passing = True
+        self.serve_stream(found.stored, stream, told)
+        try:
+            async for piece in found.tier.body(found.copy):
+                stream.add(piece)
+                while stream.behind and stream.readers:
+                    await asyncio.sleep(0.005)
+            stream.end()
+        except BodyLost:
+            stream.fail()
+
+    def _ask_rung(self, replay: bytes) -> None:
+        if self._head.method not in (b"GET", b"HEAD"):
+            super()._ask_rung(replay)
+            return
+        legacy = self._upstream is self._plan.legacy
+        arm = b"" if legacy else self._upstream.name.encode()
+        self.key = self._cached.keying.key(self._head, scheme=self.scheme, arm=arm)
+        self.standby = None
+        self._edge.cache.begin(self, self._plan, self._cached, self.key)
 
     # The engine's receiver, where a delivery or a fill is what runs.
 
@@ -349,6 +407,8 @@ class CachedExchange(Exchange):
         cookies = told.cookies + self.reader_cookie
         if cookies:
             lines += cookies[2:] + b"\r\n"
+        if self._rung is not None:
+            lines += self._fallen()[2:] + b"\r\n"
         if chunked:
             lines += b"Transfer-Encoding: chunked\r\n"
         if not self._connection.keep_alive:

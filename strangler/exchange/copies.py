@@ -276,6 +276,8 @@ def kept_for(stored: Stored, policy: CachePolicy, name: TierName) -> float:
         left = min(left, limit + max(stored.while_revalidate, stored.if_error))
     if stored.etag is not None or stored.modified is not None:
         left = max(left, _REVALIDATED if limit is None else min(limit, _REVALIDATED))
+    if name == "archive" and limit is not None:
+        left = max(left, limit)  # the last rung of a ladder takes a copy however old
     return left
 
 

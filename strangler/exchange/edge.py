@@ -28,6 +28,7 @@ from strangler.exchange.exchange import Exchange
 from strangler.exchange.plan import Plan, View
 from strangler.exchange.tally import Tally
 from strangler.observe.access import AccessLog
+from strangler.resilience.breaker import State
 from strangler.rollout import READER_COOKIE, Decision, bucket, decide, sticky
 from strangler.routing import AmbiguousPath
 from strangler.upstream import Upstream
@@ -77,7 +78,15 @@ class Edge:
         self._date = b""
         self._ports: dict[Any, bytes] = {}
         self._near_told = float("-inf")
-        self.view = View(snapshot, self._upstreams(snapshot, {}), self.tallies)
+        #: Called when a breaker's state has changed here; the other workers want to know.
+        self.changed: Callable[[], None] = _nothing
+        self.view = View(
+            snapshot,
+            self._upstreams(snapshot, {}),
+            self.tallies,
+            ticker=self.ticker,
+            changed=self._tell,
+        )
         self._named(snapshot)
 
     def swap(self, snapshot: Snapshot) -> None:
@@ -87,7 +96,14 @@ class Edge:
         """
         before = self.view.upstreams
         upstreams = self._upstreams(snapshot, before)
-        self.view = View(snapshot, upstreams, self.tallies)
+        self.view = View(
+            snapshot,
+            upstreams,
+            self.tallies,
+            ticker=self.ticker,
+            before=self.view,
+            changed=self._tell,
+        )
         self._named(snapshot)
         if tiers_in_use(snapshot) != self._tiers:
             former = self.cache
@@ -114,17 +130,24 @@ class Edge:
             "inflight": len(self.exchanges),
             "requests": self._count,
             "rescued": self.rescued,
-            "upstreams": {
-                upstream.name: {
-                    "inflight": upstream.inflight,
-                    "ok": upstream.succeeded,
-                    "failed": upstream.failed,
-                    "last_error": upstream.last_error,
-                    "connections": sum(e.connections for e in upstream.endpoints),
-                }
-                for upstream in self.view.everyone()
-            },
+            "upstreams": {upstream.name: upstream.status() for upstream in self.view.everyone()},
+            **self.view.status(),
         }
+
+    def learn(self, told: Mapping[str, Any]) -> None:
+        """Take what the control process has heard of breakers elsewhere, and of its probes."""
+        view = self.view
+        for name, state in told.get("breakers", {}).items():
+            circuit = view.circuits.get(name)
+            if circuit is not None:
+                circuit.learn(State(*state))
+        sick = told.get("sick")
+        if sick is not None:
+            for upstream in view.everyone():
+                upstream.probed(sick.get(upstream.name, {}))
+
+    def _tell(self) -> None:
+        self.changed()
 
     async def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out what the control process asks; see `desk`."""
@@ -218,7 +241,7 @@ class Edge:
         self.log(
             (now, connection.peer, id_, b"GET", head.host, head.target, stored.status,
              stored.length, 0, 0.0, 0.0, plan.key, upstream.name if upstream is not None else "",
-             decision.reason, "", 0, "hit,edge", "")
+             decision.reason, "", 0, "hit,edge", "", "")
         )  # fmt: skip
         return True
 
@@ -252,7 +275,7 @@ class Edge:
         target = line[1][:2000] if len(line) > 1 else b""
         self.log(
             (time.time(), connection.peer, id_, method, b"", target, error.status, 0, 0, 0.0, 0.0,
-             "", "", "rejected", "", 0, "", error.detail)
+             "", "", "rejected", "", 0, "", error.detail, "")
         )  # fmt: skip
         body, content_type = answer.error_body(
             error.status, id_, accept=b"", language=b"", detail=error.detail
@@ -324,7 +347,7 @@ class Edge:
             if known is not None and known.definition == definition:
                 kept[name] = known
             else:
-                kept[name] = Upstream(definition, self.ticker)
+                kept[name] = Upstream(definition, self.ticker, changed=self._tell)
         return kept
 
     def _decide(self, plan: Plan, head: RequestHead, exchange: Exchange) -> Decision:
@@ -385,4 +408,8 @@ def client_of(peer: str, forwarded_for: bytes | None, trusts: Callable[[str], bo
 
 
 def _forget(record: object) -> None:
+    pass
+
+
+def _nothing() -> None:
     pass

@@ -9,6 +9,7 @@ is slower pauses the other.
 from __future__ import annotations
 
 import time
+from asyncio import TimerHandle
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -16,9 +17,13 @@ from strangler.cache.tiers.purges import Purge
 from strangler.clock import Waits
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
-from strangler.exchange import answer
-from strangler.exchange.fetch import SAFE, Fetch, failure_word
+from strangler.exchange import answer, falling
+from strangler.exchange.fetch import FOR_EVER, SAFE, Answer, Fetch, failure_word
 from strangler.exchange.plan import Plan
+from strangler.resilience import deadline
+from strangler.resilience.deadline import Deadline
+from strangler.resilience.policy import Rung
+from strangler.resilience.protection import Kind
 from strangler.rollout import Decision
 from strangler.routing import Match
 from strangler.upstream import Upstream
@@ -49,28 +54,37 @@ class Exchange:
         "_began",
         "_chunked",
         "_connection",
+        "_deadline",
         "_decision",
         "_edge",
         "_endpoint",
         "_extra",
+        "_failure",
         "_fetch",
         "_first_byte",
+        "_first_error",
         "_head",
         "_held",
         "_match",
         "_over",
+        "_place",
         "_plan",
         "_received",
-        "_rescue_word",
+        "_rung",
         "_sent",
+        "_skipped",
         "_status",
         "_time",
+        "_timer",
         "_trusted",
         "_tunnel",
         "_upstream",
         "_waits_total",
+        "_was_sent",
+        "_why",
         "client",
         "id",
+        "kind",
         "reader_cookie",
         "scheme",
     )
@@ -96,8 +110,17 @@ class Exchange:
         self._chunked = False
         self._over = False
         self._tunnel = False
-        self._rescue_word = ""
-        self._held: tuple[ResponseHead, Body, bytes] | None = None
+        self.kind: Kind = "live"
+        self._deadline = FOR_EVER
+        self._failure: int | str = ""
+        self._first_error: AttemptFailed | None = None
+        self._rung: Rung | None = None
+        self._place = -1
+        self._skipped: tuple[tuple[str, str], ...] = ()
+        self._was_sent = False
+        self._why = ""
+        self._timer: TimerHandle | None = None
+        self._held: tuple[Answer, Upstream, Rung | None] | None = None
         self._endpoint = ""
         self._extra = b""
         self._waits_total: Waits[Exchange] | None = None
@@ -194,16 +217,28 @@ class Exchange:
         if plan.total is not None:
             self._waits_total = self._edge.ticker.waits(plan.total, Exchange.total_expired)
             self._waits_total.start(self)
+            self._deadline = Deadline.of(self._began, plan.total)
+        if self._trusted:
+            self._heed_deadline(plan.total)
         return True
 
+    def _heed_deadline(self, total: float | None) -> None:
+        """Take a trusted hop's deadline, where it is earlier than the route's."""
+        incoming = deadline.parse(self._head.get(deadline.FIELD))
+        if incoming is None or (total is not None and incoming >= total):
+            return
+        self._deadline = Deadline.of(self._began, total, incoming)
+        self._timer = self._edge.loop.call_later(incoming, self.total_expired)
+
     def _start_fetch(self, upstream: Upstream, request: Request, replay: bytes = b"") -> None:
-        plan = self._plan
-        limits = plan.limits if upstream is plan.target else None
-        fetch = Fetch(self, upstream, request, limits=limits, replay_cap=plan.replay)
+        terms = self._plan.terms_for(upstream, self.kind)
+        key = terms.retry.idempotency_key
+        keyed = key is not None and b"\n" + key + b":" in self._head.fields.lower
+        fetch = Fetch(self, upstream, request, terms, deadline=self._deadline, keyed=keyed)
         self._fetch = fetch
         if replay:
             fetch.send_body(replay)
-        if self._received_whole and fetch.request.length is not None:
+        if self._received_whole and request.length is not None:
             fetch.end_body(b"")
         fetch.start()
 
@@ -287,12 +322,12 @@ class Exchange:
         """End an exchange that took longer than its route allows, whatever it is doing."""
         if self._over or self._tunnel:
             return
-        self._drop_fetch()
+        error = AttemptFailed("http_response_timeout", "the exchange took too long")
         if self._status:
-            self._end_badly("http_response_timeout")
-        else:
-            self._rescue_word = self._rescue_word or "none"
-            self.fetch_failed(AttemptFailed("http_response_timeout", "the exchange took too long"))
+            self._drop_fetch()
+            self._end_badly(error.error)
+        elif not self._fall("timeout", error):
+            self._give_up(error)
 
     def pause_writing(self) -> None:
         if self._fetch is not None:
@@ -337,9 +372,7 @@ class Exchange:
             return
         upstream = self._upstream
         upstream.succeeded += 1
-        if head.status >= 500 and self._rescue(head.status):
-            if body.ended:
-                self._held = (head, body, payload)
+        if head.status >= 400 and self._fall(head.status, answer=(head, body, payload)):
             return
         block = self.head_block(upstream, head, body)
         connection = self._connection
@@ -367,6 +400,8 @@ class Exchange:
         if self.reader_cookie:
             block = private(block) + self.reader_cookie
         block += self._extra
+        if self._rung is not None:
+            block += self._fallen()
         if connection.reading_body:
             connection.keep_alive = False
         if not isinstance(body, Length):
@@ -412,24 +447,8 @@ class Exchange:
         elif self._status:
             self._fetch_over()
             self._end_badly(error.error)
-        elif self._held is not None:
-            # Nobody could do better: the first answer, kept whole, is the answer (pains: a proxy
-            # must not put its own error in an application's place).
-            self._fetch_over()
-            head, body, payload = self._held
-            self._held, self._rescue_word = None, "none"
-            self.response_started(head, body, payload)
-        elif not self._rescue(failure_word(error), sent=error.sent):
-            self._fetch_over()
-            if self._connection.reading_body:
-                self._connection.keep_alive = False
-            fields: answer.Fields = (
-                (b"Proxy-Status", answer.proxy_status(self._edge.name, error.error)),
-            )
-            if error.status == 503:
-                fields += ((b"Retry-After", b"5"),)
-            self._answer_error(error.status, "", fields)
-            self._log_end(error.error)
+        elif not self._fall(failure_word(error), error):
+            self._give_up(error)
 
     def upgraded(self, head: ResponseHead, ahead: bytes) -> None:
         if self._over:
@@ -470,32 +489,14 @@ class Exchange:
 
     # Falling back.
 
-    def _rescue(self, failure: int | str, *, sent: bool = True) -> bool:
-        """Ask legacy instead, where the route says so and nothing can happen twice.
+    _fall = falling.fall
+    _fallen = falling.line
+    _useless = falling.useless
+    _take = falling.take
+    _give_up = falling.give_up
 
-        What the service answered is dropped whole: not a field of it reaches the reader.
-        """
-        plan = self._plan
-        fetch = self._fetch
-        fallback = plan.route.fallback
-        if (
-            not plan.rescue
-            or self._rescue_word
-            or fetch is None
-            or self._upstream is not plan.service
-            or failure not in fallback.when
-            or fetch.replay is None
-            or (sent and self._head.method not in SAFE and not fallback.writes)
-        ):
-            return False
-        assert plan.legacy is not None
-        self._rescue_word = str(failure)
-        self._edge.rescued += 1
-        replay = fetch.replay
-        self._drop_fetch()
-        self._upstream = plan.legacy
-        self._start_fetch(plan.legacy, self._request(plan.legacy), replay)
-        return True
+    def _ask_rung(self, replay: bytes) -> None:
+        self._start_fetch(self._upstream, self._request(self._upstream), replay)
 
     # Ends.
 
@@ -557,25 +558,22 @@ class Exchange:
         self._log_end(error)
 
     def _drop_fetch(self) -> None:
-        fetch, self._fetch = self._fetch, None
+        fetch = self._fetch
         if fetch is not None:
-            self._attempts += fetch.attempts
-            if fetch.endpoint is not None:
-                self._endpoint = fetch.endpoint.name
+            self._fetch_over()
             fetch.cancel()
 
     def _fetch_over(self) -> None:
         fetch, self._fetch = self._fetch, None
         if fetch is not None:
             self._attempts += fetch.attempts
+            self._why = fetch.why or self._why
             if fetch.endpoint is not None:
                 self._endpoint = fetch.endpoint.name
 
     def _log_end(self, error: str) -> None:
-        decision = self._decision
-        rescued = self._rescue_word not in ("", "none")
-        reason = f"fallback:{self._rescue_word}" if rescued else decision.reason
-        self._log(self._plan.key, self._upstream.name, reason, error)
+        falling.meter(self)
+        self._log(self._plan.key, self._upstream.name, falling.reason(self), error)
 
     def _cache_word(self) -> str:
         return ""
@@ -586,8 +584,11 @@ class Exchange:
         edge.exchanges.discard(self)
         if self._waits_total is not None:
             self._waits_total.end(self)
+        if self._timer is not None:
+            self._timer.cancel()
         edge.log(
             (self._time, self.client, self.id, head.method, head.host, head.target, self._status,
              self._sent, self._received, time.monotonic() - self._began, self._first_byte, route,
-             target, reason, self._endpoint, self._attempts, self._cache_word(), error)
+             target, reason, self._endpoint, self._attempts, self._cache_word(), error,
+             self._why)
         )  # fmt: skip

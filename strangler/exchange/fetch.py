@@ -1,17 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """The upstream half: get one response from an upstream, by as many attempts as are allowed.
 
-Another attempt is made only in two cases that can't repeat an effect: no byte of the request was
-sent (the endpoint could not be connected to), or a safe request was written on a kept connection
-that its endpoint had already closed. Everything else that fails is the sink's to decide about.
+An attempt asks the breaker, passes the gates, and goes to the endpoint with the least to do. What
+fails is counted against who failed and may be tried again as `retry` decides; only where a safe
+request was written on a kept connection that its endpoint had already closed, it goes out again
+at once and nobody is blamed (RFC 9112 §9.3.1). What fails for good is the sink's to decide about.
 """
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
+from random import random
+from time import monotonic, time
 from typing import Final, Protocol
 
 from strangler.errors import AttemptFailed
-from strangler.upstream import Endpoint, Upstream, UpstreamConnection
+from strangler.resilience.deadline import Deadline
+from strangler.resilience.failure import is_failure
+from strangler.resilience.policy import Retry
+from strangler.resilience.protection import Kind
+from strangler.resilience.retry import Reason, decide, parse_retry_after
+from strangler.upstream import Circuit, Endpoint, Gate, Upstream, UpstreamConnection
+from strangler.upstream.places import IN, WAIT
 from strangler.upstream.upstream import TimeLimits
 from strangler.wire.framing import Body, chunk, last_chunk
 from strangler.wire.head import ResponseHead
@@ -19,6 +30,30 @@ from strangler.wire.request import Request
 
 #: RFC 9110 §9.2.1: what may be asked twice without a second effect.
 SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
+#: Body bytes held for an endpoint that there is not yet, before the reader is paused.
+_AHEAD: Final = 65536
+#: The deadline of a fetch that has none.
+FOR_EVER: Final = Deadline()
+
+Answer = tuple[ResponseHead, Body, bytes]
+"""A response that came whole with its head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """On what terms a fetch is made, the same for all of a route's.
+
+    replay: bytes of the request body that are kept for another attempt · circuit: the breaker
+    that is asked, the upstream's or the route's own · gates: passed in this order · kind: on
+    whose behalf.
+    """
+
+    limits: TimeLimits
+    replay: int
+    retry: Retry
+    circuit: Circuit | None
+    gates: tuple[Gate, ...]
+    kind: Kind = "live"
 
 
 class Sink(Protocol):
@@ -55,27 +90,41 @@ class Sink(Protocol):
 class Fetch:
     """One response wanted from *upstream*; `start` it once, `cancel` it when nobody wants it.
 
+    *keyed*: the request carries the route's idempotency key.
+
     ``replay`` is the payload of the request body so far, or None once it has outgrown the
-    route's cap: then no other attempt can be made.
+    route's cap: then no other attempt can be made · ``sent``: a byte of the request may have
+    reached an endpoint · ``why``: the reason for which there was no (other) second attempt.
     """
 
     __slots__ = (
+        "_began",
         "_body",
         "_body_ended",
+        "_connecting",
         "_connection",
-        "_limits",
+        "_held",
+        "_inside",
+        "_keyed",
         "_over",
-        "_placed",
+        "_permit",
+        "_retries",
         "_sink",
         "_started",
+        "_timer",
         "_trailers",
         "_tried",
+        "_waits_at",
         "attempts",
+        "deadline",
         "endpoint",
+        "kind",
         "replay",
-        "replay_cap",
         "request",
+        "sent",
+        "terms",
         "upstream",
+        "why",
     )
 
     def __init__(
@@ -83,38 +132,44 @@ class Fetch:
         sink: Sink,
         upstream: Upstream,
         request: Request,
+        terms: Terms,
         *,
-        limits: TimeLimits | None = None,
-        replay_cap: int = 0,
+        deadline: Deadline = FOR_EVER,
+        keyed: bool = False,
     ) -> None:
         self._sink = sink
         self.upstream = upstream
         self.request = request
-        self._limits = limits if limits is not None else upstream.limits
+        self.terms = terms
+        self.kind = terms.kind
+        self.deadline = deadline
+        self._keyed = keyed
         self.endpoint: Endpoint | None = None
         self.attempts = 0
+        self.sent = False
+        self.why: Reason | None = None
         self.replay: bytes | None = b""
-        self.replay_cap = replay_cap
         self._connection: UpstreamConnection | None = None
         self._body_ended = request.length is None
         self._body: list[bytes] = []
         self._trailers = b""
         self._tried: tuple[Endpoint, ...] = ()
+        self._held: Answer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._retries = 0
+        self._inside = 0
+        self._permit = 0
+        self._began = 0.0
+        self._waits_at: Gate | None = None
+        self._connecting = False
         self._started = False
-        self._placed = False
         self._over = False
 
     def start(self) -> None:
-        """Begin the first attempt, or wait for a place."""
-        if self.upstream.enter():
-            self._placed = True
-            self._attempt()
-        elif not self.upstream.wait(self):
-            self._fail(
-                AttemptFailed(
-                    "connection_limit_reached", "upstream: too many attempts wait", sent=False
-                )
-            )
+        """Begin an attempt, or wait for a place."""
+        self._timer = None
+        if self._permitted():
+            self._pass_gates()
 
     def cancel(self) -> None:
         """Drop everything: the response isn't wanted any more."""
@@ -130,14 +185,14 @@ class Fetch:
     def send_body(self, data: bytes) -> None:
         """Send payload of the request body, as soon as there is where to."""
         if self.replay is not None:
-            if len(self.replay) + len(data) <= self.replay_cap:
+            if len(self.replay) + len(data) <= self.terms.replay:
                 self.replay += data
             else:
                 self.replay = None
         connection = self._connection
         if connection is None:
             self._body.append(data)
-            if sum(map(len, self._body)) > 65536:
+            if sum(map(len, self._body)) > _AHEAD:
                 self._sink.pause_sending()
         elif not self._over:
             connection.send(chunk(data) if self.request.length == -1 else data)
@@ -172,41 +227,83 @@ class Fetch:
         if self._connection is not None:
             self._connection.end_tunnel()
 
-    # Attempts.
+    # Before an attempt: the breaker, the gates.
+
+    def _permitted(self) -> bool:
+        circuit = self.terms.circuit
+        self._began = now = monotonic()
+        if circuit is None:
+            return True
+        self._permit = circuit.permit(now)
+        if self._permit:
+            return True
+        self._fail(
+            AttemptFailed(
+                "destination_unavailable", f"{circuit.name}: breaker open", sent=False,
+                word="breaker",
+            )
+        )  # fmt: skip
+        return False
+
+    def _pass_gates(self) -> None:
+        gates = self.terms.gates
+        while self._inside < len(gates):
+            gate = gates[self._inside]
+            said = gate.ask(self)
+            if said == WAIT:
+                self._waits_at = gate
+                self._drop_permit()
+                return
+            if said != IN:
+                self._turned_away(said)
+                return
+            self._inside += 1
+        self._attempt()
 
     def entered(self) -> None:
         """Learn that a place is ours, after waiting."""
+        gate, self._waits_at = self._waits_at, None
         if self._over:
-            self.upstream.leave()
+            if gate is not None:
+                gate.leave()
             return
-        self._placed = True
-        self._attempt()
+        self._inside += 1
+        if self._permitted():
+            self._pass_gates()
 
     def no_place(self) -> None:
         """Give up: every place stayed taken."""
-        self._fail(
-            AttemptFailed("connection_limit_reached", "upstream: no place in time", sent=False)
-        )
+        self._turned_away("no place in time")
+
+    def _turned_away(self, why: str) -> None:
+        detail = f"{self.upstream.name}: {why}"
+        self._fail(AttemptFailed("connection_limit_reached", detail, sent=False, word="busy"))
+
+    # Attempts.
 
     def _attempt(self, *, fresh: bool = False) -> None:
-        endpoint = self.upstream.pick(self._tried)
-        if endpoint is None:
-            self._fail(AttemptFailed("destination_unavailable", "no endpoint left", sent=False))
-            return
-        self.endpoint = endpoint
+        upstream = self.upstream
+        self.endpoint = endpoint = upstream.pick(self._tried)
         self.attempts += 1
+        if self.attempts == 1:
+            upstream.budget.attempted(self._began)
         if not fresh:
             connection = endpoint.take(repeatable=self.request.method in SAFE)
             if connection is not None:
                 self.connected(connection)
                 return
+        self._connecting = True
         endpoint.connect(self)
 
     def connected(self, connection: UpstreamConnection) -> None:
         """Send the request on *connection*."""
         self._connection = connection
+        self._connecting = False
+        self.sent = True
         request = self.request
-        data = request.head(connection.endpoint.host_field, connection.endpoint.prefix)
+        endpoint, deadline = connection.endpoint, self.deadline
+        also = deadline.line(monotonic()) if deadline is not FOR_EVER else b""
+        data = request.head(endpoint.host_field, endpoint.prefix, also)
         if request.length is not None and (self._body or self._body_ended):
             data += self._body_so_far()
             self._body = []
@@ -214,7 +311,7 @@ class Fetch:
             self,
             data,
             request.method,
-            self._limits,
+            self.terms.limits,
             ended=self._body_ended,
             upgrade=request.upgrade,
         )
@@ -225,12 +322,12 @@ class Fetch:
                 self._sink.resume_sending()
 
     def connect_failed(self, error: AttemptFailed) -> None:
-        """Try the next endpoint: nothing was sent, so nothing can happen twice."""
-        assert self.endpoint is not None
-        self._tried = (*self._tried, self.endpoint)
-        if len(self._tried) < len(self.upstream.endpoints):
-            self._attempt()
-        else:
+        """Try elsewhere or again: nothing was sent, so nothing can happen twice."""
+        self._connecting = False
+        if error.error == "connection_limit_reached":
+            self._fail(error)
+            return
+        if not self._tries_again("connect", connecting=True):
             self._fail(error)
 
     def _body_so_far(self) -> bytes:
@@ -240,16 +337,109 @@ class Fetch:
         framed = chunk(payload) if payload else b""
         return framed + last_chunk(self._trailers) if self._body_ended else framed
 
+    def _tries_again(
+        self, failure: str | int, *, connecting: bool = False, retry_after: float | None = None
+    ) -> bool:
+        """Count a failed attempt; begin another one, now or later, if there may be one."""
+        upstream, endpoint = self.upstream, self.endpoint
+        assert endpoint is not None
+        now = monotonic()
+        sick = is_failure(failure)
+        if sick:
+            upstream.endpoint_failed(endpoint, now, connecting=connecting)
+        if endpoint not in self._tried:
+            self._tried = (*self._tried, endpoint)
+        decision = decide(
+            self.terms.retry,
+            failure,
+            method=self.request.method,
+            keyed=self._keyed,
+            sent=self.sent,
+            begun=self._started,
+            replayable=self.replay is not None,
+            retries=self._retries,
+            elsewhere=upstream.elsewhere(self._tried),
+            left=self.deadline.left(now),
+            budget=upstream.budget,
+            now=now,
+            chance=random(),
+            retry_after=retry_after,
+        )
+        self.why = decision.reason
+        if decision.reason == "elsewhere":
+            # One endpoint's refusal is not the upstream's, while it has others.
+            self._drop_permit()
+        else:
+            self._count(sick, now)
+        if not decision.again:
+            return False
+        if self.sent:
+            self._body = [self.replay] if self.replay else []
+        if decision.reason == "elsewhere":
+            if self._permitted():
+                self._attempt()
+            return True
+        self._retries += 1
+        self._leave_gates()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(decision.wait, self.start)
+        return True
+
+    def _count(self, sick: bool, now: float) -> None:
+        """Tell breaker and guard of an attempt's outcome."""
+        terms, took = self.terms, now - self._began
+        circuit, guests = terms.circuit, self.upstream.guests
+        if circuit is not None:
+            permit, self._permit = self._permit, 0
+            if sick:
+                circuit.failed(permit, now)
+            else:
+                circuit.succeeded(permit, now, took)
+        if guests is not None:
+            guests.answered(terms.kind, took, sick, now)
+
     # What the connection tells.
 
     def interim(self, head: ResponseHead) -> None:
         self._sink.interim(head)
 
     def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
+        if head.status < 400:
+            self._went_well()
+        elif self._went_badly(head, body, payload):
+            return
         self._started = True
         if body.ended:
             self._end()
         self._sink.response_started(head, body, payload)
+
+    def _went_well(self) -> None:
+        now = monotonic()
+        assert self.endpoint is not None
+        self.endpoint.standing.succeeded(now)
+        self._count(False, now)
+
+    def _went_badly(self, head: ResponseHead, body: Body, payload: bytes) -> bool:
+        """Count an answer of 400 and more; tell whether it is dropped for another attempt."""
+        status = head.status
+        if status not in self.terms.retry.when.statuses:
+            if is_failure(status):
+                assert self.endpoint is not None
+                now = monotonic()
+                self.upstream.endpoint_failed(self.endpoint, now)
+                self._count(True, now)
+            else:
+                self._went_well()
+            return False
+        retry_after = parse_retry_after(head.get(b"retry-after"), time())
+        if not self._tries_again(status, retry_after=retry_after):
+            return False
+        connection, self._connection = self._connection, None
+        if body.ended:
+            self._held = (head, body, payload)
+        elif connection is not None:
+            connection.cancel()
+        return True
 
     def response_body(self, payload: bytes, body: Body) -> None:
         if body.ended:
@@ -257,8 +447,10 @@ class Fetch:
         self._sink.response_body(payload, body)
 
     def attempt_failed(self, error: AttemptFailed) -> None:
-        connection = self._connection
-        self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.tunnel:
+            self._fail(error)  # how a tunnel ends says nothing of who is behind it
+            return
         stale = connection is not None and connection.uses > 1
         if (
             stale
@@ -269,11 +461,12 @@ class Fetch:
         ):
             self._body = [self.replay] if self.replay else []
             self._attempt(fresh=True)
-        else:
+        elif not self._tries_again(failure_word(error)):
             self._fail(error)
 
     def upgraded(self, head: ResponseHead, ahead: bytes) -> None:
         self._started = True
+        self._went_well()
         self._sink.upgraded(head, ahead)
 
     def tunnel_received(self, data: bytes) -> None:
@@ -290,25 +483,43 @@ class Fetch:
 
     # The end.
 
+    def _drop_permit(self) -> None:
+        permit, self._permit = self._permit, 0
+        if permit and self.terms.circuit is not None:
+            self.terms.circuit.dropped(permit)
+
+    def _leave_gates(self) -> None:
+        gates = self.terms.gates
+        if self._waits_at is not None:
+            self._waits_at.give_up(self)
+        while self._inside:
+            self._inside -= 1
+            gates[self._inside].leave()
+
     def _end(self) -> None:
         if self._over:
             return
         self._over = True
-        if self._connection is None and self.endpoint is not None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._connecting and self.endpoint is not None:
             self.endpoint.forget(self)
-        if self._placed:
-            self._placed = False
-            self.upstream.leave()
-        else:
-            self.upstream.wait_no_more(self)
+        self._drop_permit()
+        self._leave_gates()
 
     def _fail(self, error: AttemptFailed) -> None:
         if self._over:
             return
         self._end()
-        self.upstream.failed += 1
-        self.upstream.last_error = error.error
-        self._sink.fetch_failed(error)
+        error.sent = self.sent
+        upstream = self.upstream
+        upstream.failed += 1
+        upstream.last_error = error.error
+        if self._held is not None and not self._started:
+            # The retry came to nothing: the answer that it was made for is the answer.
+            self._sink.response_started(*self._held)
+        else:
+            self._sink.fetch_failed(error)
 
 
 #: RFC 9209 types by the words of a fallback's `when` (the others are `incomplete`).
@@ -328,4 +539,4 @@ _WORDS: Final = {
 
 def failure_word(error: AttemptFailed) -> str:
     """Return the word of a fallback's `when` that *error* falls under."""
-    return _WORDS.get(error.error, "incomplete")
+    return error.word or _WORDS.get(error.error, "incomplete")

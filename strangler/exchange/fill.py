@@ -29,10 +29,12 @@ from strangler.cache.tiers.tier import BodyLost
 from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
 from strangler.exchange.copies import Copies, Found, Standby
-from strangler.exchange.fetch import Fetch, failure_word
+from strangler.exchange.fetch import FOR_EVER, Answer, Fetch, failure_word
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.spill import Spill
 from strangler.exchange.stream import Stream
+from strangler.resilience.deadline import Deadline
+from strangler.resilience.protection import Kind
 from strangler.upstream import Upstream
 from strangler.wire.framing import Body, Length
 from strangler.wire.head import RequestHead, ResponseHead
@@ -101,8 +103,13 @@ class Reader(Protocol):
     def serve_stream(self, stored: Stored, stream: Stream, told: Told) -> None:
         """Deliver a stored response whose content arrives in *stream*."""
 
-    def fill_failed(self, error: AttemptFailed, failure: int | str) -> None:
-        """Learn that there is no response; *failure* is the word or status for a fallback."""
+    def fill_failed(
+        self, error: AttemptFailed, failure: int | str, answer: Answer | None = None
+    ) -> None:
+        """Learn that there is no response; *failure* is the word or status for a fallback.
+
+        *answer*: the one that the status is of, where it came whole.
+        """
 
 
 class Told:
@@ -135,7 +142,8 @@ class Told:
 class Fill:
     """A fill of *key* by *request*, as *head* asks for it at *origin* (scheme, authority).
 
-    *lookup* and *body*: what the edge tier had · *shared*: others may join.
+    *lookup* and *body*: what the edge tier had · *shared*: others may join · *kind*: on whose
+    behalf the upstream is asked.
     """
 
     def __init__(
@@ -153,8 +161,10 @@ class Fill:
         lookup: Lookup,
         body: bytes = b"",
         shared: bool = True,
+        kind: Kind = "live",
     ) -> None:
         self.cache = cache
+        self.kind = kind
         self.key = key
         self.lookup = lookup
         self.shared = shared
@@ -343,10 +353,11 @@ class Fill:
         if anew:
             self.lookup = Lookup("miss", forward=lookup.forward)
         plan = self._plan
-        limits = plan.limits if self._upstream is plan.target else None
         self._requested = time.time()
-        self._fetch = Fetch(self, self._upstream, request, limits=limits)
-        self._fetch.start()
+        within = FOR_EVER if plan.total is None else Deadline.of(time.monotonic(), plan.total)
+        terms = plan.terms_for(self._upstream, self.kind)
+        self._fetch = fetch = Fetch(self, self._upstream, request, terms, deadline=within)
+        fetch.start()
 
     # The fetch's sink.
 
@@ -381,9 +392,7 @@ class Fill:
         elif stands_in(self.lookup, head.status) and self.lookup.stored is not None:
             self._drop_fetch()
             self._serve_old(head.status)
-        elif head.status >= 500 and self._leave_to_fallback(
-            head.status, AttemptFailed("http_response_incomplete", f"status {head.status}")
-        ):
+        elif head.status >= 400 and self._leave_to_fallback((head, body, payload)):
             return
         else:
             self._started(head, body, payload)
@@ -646,22 +655,26 @@ class Fill:
         kept = self._keeps or self._spill is not None
         return Told(forward=self.lookup.forward, kept=kept, collapsed=collapsed)
 
-    def _leave_to_fallback(self, failure: int | str, error: AttemptFailed) -> bool:
+    def _leave_to_fallback(self, answer: Answer) -> bool:
         """Let each reader fall back as its route says; False where the route doesn't say so."""
-        plan = self._plan
-        if self._upstream is plan.legacy or not plan.rescue:
+        head, body, _ = answer
+        fallback = self._plan.fallback
+        if fallback is None or head.status not in fallback.when:
             return False
-        if failure not in plan.route.fallback.when:
-            return False
-        self._fail_readers(error, failure)
+        if self.kind != "live" and not body.ended:
+            return False  # already the other answer: it could not be given any more
+        error = AttemptFailed("http_response_incomplete", f"status {head.status}")
+        self._fail_readers(error, head.status, answer if body.ended else None)
         return True
 
-    def _fail_readers(self, error: AttemptFailed, failure: int | str) -> None:
+    def _fail_readers(
+        self, error: AttemptFailed, failure: int | str, answer: Answer | None = None
+    ) -> None:
         self._drop_fetch()
         readers = self._take_readers()
         self._end()
         for reader in readers:
-            reader.fill_failed(error, failure)
+            reader.fill_failed(error, failure, answer)
 
     def _take_readers(self) -> list[Reader]:
         readers, self.readers = self.readers, []

@@ -7,24 +7,33 @@ so an edit never touches a request in flight.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from time import monotonic
+from typing import Any, Final
 
 from strangler.cache.key import Keying
 from strangler.cache.policy import CachePolicy
+from strangler.clock import Ticker, Waits
 from strangler.config.snapshot import FieldEdits, Network, Route, Snapshot
+from strangler.exchange.fetch import Terms
 from strangler.exchange.tally import Tally
+from strangler.resilience.dependence import Dependence
+from strangler.resilience.policy import Breaker, Fallback, Rung
+from strangler.resilience.protection import Kind
 from strangler.rollout import Decision, canary_salt, decide
 from strangler.routing import Table
-from strangler.upstream import Upstream
+from strangler.upstream import Circuit, Gate, Places, Upstream
+from strangler.upstream.places import Entrant, no_place
 from strangler.upstream.upstream import TimeLimits
 from strangler.wire.request import Edits
 
 #: Share of the head's limit at which its nearness is told: a migration must not meet the limit.
 _NEAR: Final = 0.7
 _NO_EDITS: Final = FieldEdits()
+#: Routes whose dependence on legacy a status tells: a message to control has 64 KiB.
+_MOST_TOLD: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +54,31 @@ class Cached:
     tally: Tally
 
 
+class Standing:
+    """What a route keeps from one generation to the next: its breaker, its places, its meter.
+
+    Each is None where the route has none of its own; the meter is a live route's.
+    """
+
+    __slots__ = ("circuit", "meter", "places")
+
+    def __init__(
+        self, circuit: Circuit | None, places: Places | None, meter: Dependence | None
+    ) -> None:
+        self.circuit = circuit
+        self.places = places
+        self.meter = meter
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A route at run time.
 
     target: the service, or legacy where there is none; what the route says of limits, Host and
     path goes for it alone · decision: what the stage alone decides; None for a canary, which
-    needs a bucket · limits: None: the upstream's own · total: seconds for the whole exchange ·
-    rescue: legacy answers when the service failed.
+    needs a bucket · terms: of a fetch from target for a reader · limits: None: the upstream's
+    own · total: seconds for the whole exchange · fallback: None where the ladder has no rung ·
+    pages: what a ladder's pages hold, by rung.
     """
 
     route: Route
@@ -60,17 +86,34 @@ class Plan:
     target: Upstream | None
     service: Upstream | None
     legacy: Upstream | None
+    terms: Terms | None
+    standing: Standing
     limits: TimeLimits | None
     total: float | None
     decision: Decision | None
     salt: str
     most_body: int | None
-    replay: int
-    rescue: bool
+    fallback: Fallback | None
+    rungs: Mapping[Rung, Upstream]
+    pages: Mapping[Rung, bytes]
     request_edits: Edits | None
     response_edits: Edits | None
     cached: Cached | None = None
     page: bytes = b""
+
+    def terms_for(self, upstream: Upstream, kind: Kind) -> Terms:
+        """Return on what terms *upstream* is asked on behalf of *kind*."""
+        if upstream is self.target and kind == "live" and self.terms is not None:
+            return self.terms
+        route = self.route
+        return Terms(
+            limits=(self.limits if upstream is self.target else None) or upstream.limits,
+            replay=route.body.replay,
+            retry=route.retry,
+            circuit=upstream.circuit,
+            gates=upstream.gates_for(kind),
+            kind=kind,
+        )
 
 
 class View:
@@ -84,6 +127,7 @@ class View:
         "name",
         "near",
         "plans",
+        "standings",
         "table",
         "trusted",
         "upstreams",
@@ -95,6 +139,10 @@ class View:
         snapshot: Snapshot,
         upstreams: Mapping[str, Upstream],
         tallies: dict[str, Tally] | None = None,
+        *,
+        ticker: Ticker,
+        before: View | None = None,
+        changed: Callable[[], None],
     ) -> None:
         self.generation = snapshot.generation
         self.table: Table[Route] = snapshot.table
@@ -108,46 +156,143 @@ class View:
         self.hosts = frozenset(name for name in names if not name.startswith(b"*."))
         self.wildcards = tuple(name[1:] for name in names if name.startswith(b"*."))
         counts = {} if tallies is None else tallies
-        self.plans = {route: _plan(route, upstreams, counts) for route in snapshot.routes}
+        known = before.standings if before is not None else {}
+        self.standings: dict[Hashable, Standing] = {}
+        self.plans: dict[Route, Plan] = {}
+        for route in snapshot.routes:
+            same = _sameness(route)
+            standing = known.get(same) or _standing(route, upstreams, ticker, changed)
+            self.standings[same] = standing
+            self.plans[route] = _plan(route, upstreams, standing, counts)
 
     def serves(self, host: bytes) -> bool:
         """Tell whether *host* (lower case, no port) is one of the site's."""
         return host in self.hosts or host.endswith(self.wildcards)
+
+    @property
+    def circuits(self) -> dict[str, Circuit]:
+        """Return all breakers by name: the upstreams' and the routes' own."""
+        every = [upstream.circuit for upstream in self.everyone()]
+        every += [standing.circuit for standing in self.standings.values()]
+        return {circuit.name: circuit for circuit in every if circuit is not None}
+
+    def status(self) -> dict[str, Any]:
+        """Return the routes' own breakers, and how much legacy was needed by live ones."""
+        now = monotonic()
+        told: dict[str, Any] = {}
+        breakers = {
+            standing.circuit.name: standing.circuit.status(now)
+            for standing in self.standings.values()
+            if standing.circuit is not None
+        }
+        if breakers:
+            told["breakers"] = breakers
+        needed = sorted(
+            (
+                (plan.standing.meter, plan.key)
+                for plan in self.plans.values()
+                if plan.standing.meter is not None and plan.standing.meter.saved
+            ),
+            key=lambda pair: -pair[0].saved,
+        )
+        if needed:
+            told["dependence"] = {
+                key: {
+                    "answers": meter.answers,
+                    "saved": meter.saved,
+                    "last_saved": round(now - (meter.last_saved or now), 1),
+                    "windows": [[r.seconds, r.answers, r.saved] for r in meter.read(now)],
+                }
+                for meter, key in needed[:_MOST_TOLD]
+            }
+        return told
 
     def everyone(self) -> Iterable[Upstream]:
         """Return all upstreams."""
         return self.upstreams.values()
 
 
-def _plan(route: Route, upstreams: Mapping[str, Upstream], tallies: dict[str, Tally]) -> Plan:
+def _sameness(route: Route) -> Hashable:
+    """Return what has to stay the same for a route to keep its standing."""
+    return (route.key, route.upstream, route.breaker, route.max_inflight, route.stage.word)
+
+
+def _standing(
+    route: Route,
+    upstreams: Mapping[str, Upstream],
+    ticker: Ticker,
+    changed: Callable[[], None],
+) -> Standing:
+    target = upstreams.get(route.upstream or route.legacy or "")
+    circuit = places = meter = None
+    if isinstance(route.breaker, Breaker):
+        circuit = Circuit(f"route {route.key}", route.breaker, changed)
+    if route.max_inflight is not None and target is not None:
+        definition = target.definition
+        waits: Waits[Entrant] = ticker.waits(definition.timeouts.connect, no_place)
+        places = Places(route.max_inflight, definition.queue, waits)
+    if route.stage.word == "live" and route.upstream is not None and route.legacy is not None:
+        meter = Dependence()
+    return Standing(circuit, places, meter)
+
+
+def _plan(
+    route: Route,
+    upstreams: Mapping[str, Upstream],
+    standing: Standing,
+    tallies: dict[str, Tally],
+) -> Plan:
     service = upstreams[route.upstream] if route.upstream is not None else None
     legacy = upstreams[route.legacy] if route.legacy is not None else None
     target = service if service is not None else legacy
     canary = route.stage.word == "canary"
-    then_legacy = any(rung.kind == "legacy" for rung in route.fallback.then)
     edits = route.headers
+    limits = None
+    if target is not None and route.timeouts is not None:
+        limits = target.time_limits(route.timeouts)
+    rungs = {rung: upstreams[rung.name] for rung in route.fallback.then if rung.kind == "upstream"}
+    if legacy is not None:
+        rungs[Rung("legacy")] = legacy
     return Plan(
         route=route,
         key=route.key,
         target=target,
         service=service,
         legacy=legacy,
-        limits=target.time_limits(route.timeouts)
-        if target is not None and route.timeouts is not None
-        else None,
+        terms=_terms(route, target, limits, standing),
+        standing=standing,
+        limits=limits,
         total=_total(route, target),
         decision=None if canary else decide(route.stage, None),
         salt=canary_salt(route.canary.salted_by(route.key)),
         most_body=route.body.max,
-        replay=route.body.replay,
-        rescue=legacy is not None
-        and legacy is not service
-        and then_legacy
-        and route.stage.word in ("canary", "live"),
+        fallback=route.fallback if route.fallback.then else None,
+        rungs=rungs,
+        pages={
+            rung: Path(rung.name).read_bytes()
+            for rung in route.fallback.then
+            if rung.kind == "page"
+        },
         request_edits=_edits(edits.request) if edits.request != _NO_EDITS else None,
         response_edits=_edits(edits.response) if edits.response != _NO_EDITS else None,
         cached=_cached(route, tallies),
         page=Path(route.page.path).read_bytes() if route.page is not None else b"",
+    )
+
+
+def _terms(
+    route: Route, target: Upstream | None, limits: TimeLimits | None, standing: Standing
+) -> Terms | None:
+    if target is None:
+        return None
+    own: tuple[Gate, ...] = (standing.places,) if standing.places is not None else ()
+    circuit = target.circuit if route.breaker == "upstream" else standing.circuit
+    return Terms(
+        limits=limits or target.limits,
+        replay=route.body.replay,
+        retry=route.retry,
+        circuit=circuit,
+        gates=own + target.gates,
     )
 
 

@@ -20,7 +20,7 @@ from strangler.observe.writer import Writer
 Form = Literal["text", "json", "off"]
 # fmt: off
 Record = tuple[float, str, str, bytes, bytes, bytes, int, int, int, float, float,
-               str, str, str, str, int, str, str]
+               str, str, str, str, int, str, str, str]
 # fmt: on
 
 access = logging.getLogger("strangler.access")
@@ -72,6 +72,8 @@ class AccessRecord(NamedTuple):
     """RFC 9211 outcome: ``hit``, ``fwd=uri-miss`` …"""
     error: str
     """RFC 9209 error name: ``connection_refused`` … Empty if all went well."""
+    retry: str
+    """After a failed attempt, why there was (not) another: ``retry``, ``budget``, ``sent`` …"""
 
 
 class AccessLog:
@@ -194,7 +196,7 @@ def as_text(record: Record) -> str:
     """Write one record for people: time, status, request, how long, who answered and why."""
     # fmt: off
     (moment, client, id_, method, host, target, status, sent, _received, duration, first_byte,
-     route, target_name, reason, endpoint, attempts, cache, error) = record
+     route, target_name, reason, endpoint, attempts, cache, error, retry) = record
     # fmt: on
     tail = ""
     if first_byte:
@@ -207,6 +209,8 @@ def as_text(record: Record) -> str:
         tail += f" cache={_word(cache)}"
     if error:
         tail += f" error={_word(error)}"
+    if retry:
+        tail += f" retry={retry}"
     return (
         f"{stamp(moment)} {status or '---'} {printable(method)} "
         f"{printable(host)}{printable(target)} {sent}B "
@@ -220,7 +224,7 @@ def as_json(record: Record) -> str:
     """Write one record as one line of JSON, the keys being the words of the glossary."""
     # fmt: off
     (moment, client, id_, method, host, target, status, sent, received, duration, first_byte,
-     route, target_name, reason, endpoint, attempts, cache, error) = record
+     route, target_name, reason, endpoint, attempts, cache, error, retry) = record
     # fmt: on
     return (
         f'{{"time":"{stamp(moment)}","client":{_quoted(client)},"id":{_quoted(id_)},'
@@ -231,5 +235,5 @@ def as_json(record: Record) -> str:
         f'"duration_ms":{duration * 1000:.3f},"first_byte_ms":{first_byte * 1000:.3f},'
         f'"route":{_quoted(route)},"target":{_quoted(target_name)},'
         f'"reason":{_quoted(reason)},"endpoint":{_quoted(endpoint)},"attempts":{attempts},'
-        f'"cache":{_quoted(cache)},"error":{_quoted(error)}}}\n'
+        f'"cache":{_quoted(cache)},"error":{_quoted(error)},"retry":"{retry}"}}\n'
     )

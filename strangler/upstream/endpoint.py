@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from strangler.config import snapshot as config
 from strangler.errors import AttemptFailed
+from strangler.resilience.ejection import Standing
 from strangler.upstream.connection import UpstreamConnection
 
 _log = logging.getLogger("strangler.events")
@@ -22,8 +23,6 @@ _log = logging.getLogger("strangler.events")
 RESOLVE_EVERY: Final = 5.0
 #: Seconds that one of a name's addresses is tried alone before the next is tried beside it.
 HEAD_START: Final = 0.25
-#: Shortest and longest time for which an endpoint that refused is passed over, in seconds.
-_DOWN: Final = (0.25, 5.0)
 #: Seconds since its last use after which a connection is not trusted with a request that may not
 #: be repeated: the endpoint may be closing it just now.
 _TRUSTED_IDLE: Final = 2.0
@@ -46,9 +45,11 @@ class Waiting(Protocol):
 class Endpoint:
     """An address, with its pool.
 
-    ``inflight`` counts the attempts that run or connect; ``down_until`` is the loop time before
-    which others are preferred.
+    ``inflight`` counts the attempts that run or connect; ``standing`` is what is known of its
+    health, and its upstream's to keep.
     """
+
+    standing: Standing
 
     def __init__(
         self,
@@ -65,10 +66,8 @@ class Endpoint:
         self.prefix = address.prefix
         self.host_field = address.host_field
         self.inflight = 0
-        self.down_until = 0.0
         self.opened = 0
         self.reused = 0
-        self._failures = 0
         self._connect_timeout = connect_timeout
         self._keepalive = keepalive
         self._ssl = _ssl_context(tls) if address.scheme == "https" else None
@@ -167,6 +166,11 @@ class Endpoint:
             connection.transport.abort()
 
     @property
+    def takes_part(self) -> bool:
+        """Tell whether it is neither ejected nor called sick by its probes."""
+        return self.standing.healthy and not self.standing.ejected
+
+    @property
     def connections(self) -> int:
         """Return how many connections are open."""
         return len(self._all)
@@ -182,13 +186,8 @@ class Endpoint:
         except Exception as cause:
             if self._connecting.pop(waiting, None) is not None:
                 self.inflight -= 1
-            self._mark_down()
             waiting.connect_failed(_named(cause, self.name))
             return
-        if self._failures:
-            self._failures = 0
-            self.down_until = 0.0
-            _log.info("endpoint.up endpoint=%s", self.name)
         self.opened += 1
         self._all.add(connection)
         if self._connecting.pop(waiting, None) is None:
@@ -304,14 +303,6 @@ class Endpoint:
             else:
                 self._left.add(connection)
 
-    def _mark_down(self) -> None:
-        shortest, longest = _DOWN
-        hold = min(longest, shortest * 2.0**self._failures)
-        if not self._failures:
-            _log.warning("endpoint.down endpoint=%s hold=%.2fs", self.name, hold)
-        self._failures = min(self._failures + 1, 16)
-        self.down_until = self._loop.time() + hold
-
 
 async def _resolved(host: str, port: int) -> Sequence[str]:
     """Ask the system for the addresses of *host*."""
@@ -363,6 +354,11 @@ def _named(cause: Exception, endpoint: str) -> AttemptFailed:
         error, why = "destination_ip_unroutable", "no route to the address"
     elif isinstance(cause, ConnectionError):
         error, why = "connection_refused", "connection reset while it was made"
+    elif isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+        # Our own shortage says nothing of the endpoint.
+        return AttemptFailed(
+            "connection_limit_reached", f"{endpoint}: no file descriptor left", sent=False
+        )
     elif isinstance(cause, OSError):
         error, why = "destination_unavailable", cause.strerror or "could not connect"
     else:

@@ -1,51 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A named group of endpoints: which one takes the next attempt, and how many may run."""
+"""A named group of endpoints: which one takes the next attempt, and whether there may be one."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import Collection
-from typing import Protocol
+import logging
+from collections.abc import Callable, Collection, Mapping
+from math import inf
+from random import random
+from time import monotonic
+from typing import Any, Final
 
 from strangler.clock import Ticker, Waits
 from strangler.config import snapshot as config
+from strangler.resilience.breaker import Mode
+from strangler.resilience.budget import Budget
+from strangler.resilience.ejection import Ejection, Ejector
+from strangler.resilience.protection import Guard, Kind, Protection
+from strangler.resilience.selection import choose
+from strangler.upstream.circuit import Circuit
 from strangler.upstream.connection import UpstreamConnection
 from strangler.upstream.endpoint import Endpoint
+from strangler.upstream.places import Entrant, Gate, Guests, Places, no_place
 from strangler.wire.repair import Repair
+
+_events = logging.getLogger("strangler.events")
 
 TimeLimits = tuple[Waits[UpstreamConnection], Waits[UpstreamConnection]]
 
-
-class Entrant(Protocol):
-    """Who waits for a place."""
-
-    def entered(self) -> None:
-        """Learn that a place is yours; `Upstream.leave` gives it back."""
-
-    def no_place(self) -> None:
-        """Learn that none came free in time."""
+#: Seconds between two looks at who is out and who comes back.
+_LOOK: Final = 1.0
 
 
-def _no_place(entrant: Entrant) -> None:
-    entrant.no_place()
+def _nothing() -> None:
+    pass
 
 
 class Upstream:
-    """A group of endpoints at run time; lives as long as its part of the configuration."""
+    """A group of endpoints at run time; lives as long as its part of the configuration.
 
-    def __init__(self, definition: config.Upstream, ticker: Ticker) -> None:
+    ``circuit`` is None where the file says `breaker: none` · ``guests`` is there for legacy alone ·
+    *changed* is called when a breaker's state has changed here.
+    """
+
+    def __init__(
+        self,
+        definition: config.Upstream,
+        ticker: Ticker,
+        *,
+        changed: Callable[[], None] = _nothing,
+    ) -> None:
         self.definition = definition
         self.name = definition.name
-        self.inflight = 0
         self.succeeded = 0
         self.failed = 0
         self.last_error = ""
         self._ticker = ticker
-        self._loop = asyncio.get_running_loop()
-        self._turn = 0
-        self._queue: deque[Entrant] = deque()
-        self._waits_place: Waits[Entrant] = ticker.waits(definition.timeouts.connect, _no_place)
         self.endpoints = tuple(
             Endpoint(
                 address,
@@ -55,6 +64,22 @@ class Upstream:
             )
             for address in definition.endpoints
         )
+        self.ejector: Ejector[Endpoint] = Ejector(Ejection(), self.endpoints)
+        for endpoint, standing in zip(self.endpoints, self.ejector.standings, strict=True):
+            endpoint.standing = standing
+        self._panic = False
+        self._looked = 0.0
+        self.budget = Budget()
+        self.circuit = (
+            Circuit(self.name, definition.breaker, changed) if definition.breaker else None
+        )
+        waits: Waits[Entrant] = ticker.waits(definition.timeouts.connect, no_place)
+        self.places = Places(definition.max_inflight, definition.queue, waits)
+        self.gates: tuple[Gate, ...] = (self.places,)
+        self.guests: Guests | None = None
+        if definition.role == "legacy":
+            guard = Guard(Protection(), monotonic())
+            self.guests = Guests(guard, self.places, waits)
         self.repair = Repair(
             frozenset(
                 f"{address.host}:{address.port}".lower().encode()
@@ -65,6 +90,11 @@ class Upstream:
         )
         self.limits = self.time_limits(definition.timeouts)
 
+    @property
+    def inflight(self) -> int:
+        """Return how many fetches have a place."""
+        return self.places.bulkhead.inflight
+
     def time_limits(self, timeouts: config.Timeouts) -> TimeLimits:
         """Return the queues for these limits; equal limits share them."""
         return (
@@ -72,64 +102,124 @@ class Upstream:
             self._ticker.waits(timeouts.between, UpstreamConnection.between_expired),
         )
 
-    def pick(self, tried: Collection[Endpoint] = ()) -> Endpoint | None:
-        """Return the endpoint with the fewest attempts under way, or None if all were *tried*.
+    def gates_for(self, kind: Kind) -> tuple[Gate, ...]:
+        """Return the gates that a fetch of *kind* passes."""
+        if kind == "live" or self.guests is None:
+            return self.gates
+        return (self.guests, self.places)
 
-        Equals take turns. One that just refused a connection is passed over while another is
-        there; when all are down, they are tried all the same.
+    # Endpoints.
+
+    def pick(self, tried: Collection[Endpoint] = ()) -> Endpoint:
+        """Return the endpoint with the least to do for its weight, rather one not *tried*."""
+        candidates = self.ejector.candidates
+        if len(candidates) == 1:
+            return candidates[0]
+        chosen = choose(candidates, tried, random(), random())
+        assert chosen is not None  # an upstream has an endpoint, and a panic has all of them
+        return chosen
+
+    def elsewhere(self, tried: Collection[Endpoint]) -> bool:
+        """Tell whether an endpoint takes part that was not *tried*."""
+        return any(endpoint not in tried for endpoint in self.ejector.candidates)
+
+    def endpoint_failed(self, endpoint: Endpoint, now: float, *, connecting: bool = False) -> None:
+        """Count a failure of *endpoint*, which may take it out."""
+        standing = endpoint.standing
+        if self.ejector.failed(standing, now, random(), connecting=connecting):
+            self._tell_out(endpoint, now)
+            self._tell_panic()
+
+    def probed(self, verdicts: Mapping[str, bool]) -> None:
+        """Take the probes' word for each endpoint, by its URL; absent: healthy."""
+        now = monotonic()
+        for endpoint in self.endpoints:
+            healthy = verdicts.get(endpoint.address.url, True)
+            if self.ejector.probed(endpoint.standing, healthy, now):
+                event = "endpoint.healthy" if healthy else "endpoint.sick"
+                level = logging.INFO if healthy else logging.WARNING
+                _events.log(level, event, extra={"fields": self._named(endpoint)})
+        self._tell_panic()
+
+    def _look(self, now: float) -> None:
+        """End holds that are over, look for outliers."""
+        out = [endpoint for endpoint in self.endpoints if endpoint.standing.ejected]
+        self.ejector.tick(now, random())
+        for endpoint in self.endpoints:
+            if endpoint.standing.ejected and endpoint not in out:
+                self._tell_out(endpoint, now)
+            elif endpoint in out and not endpoint.standing.ejected:
+                _events.info("endpoint.returned", extra={"fields": self._named(endpoint)})
+        self._tell_panic()
+
+    def _tell_out(self, endpoint: Endpoint, now: float) -> None:
+        standing = endpoint.standing
+        fields = self._named(endpoint)
+        fields |= {"why": standing.why, "hold": standing.until - now}
+        _events.warning("endpoint.ejected", extra={"fields": fields})
+
+    def _tell_panic(self) -> None:
+        panic = self.ejector.panic
+        if panic == self._panic:
+            return
+        self._panic = panic
+        fields: dict[str, object] = {"upstream": self.name, "out": self.ejector.out}
+        fields["of"] = len(self.endpoints)
+        level = logging.WARNING if panic else logging.INFO
+        event = "upstream.panic" if panic else "upstream.calm"
+        _events.log(level, event, extra={"fields": fields})
+
+    def _named(self, endpoint: Endpoint) -> dict[str, object]:
+        return {"upstream": self.name, "endpoint": endpoint.name}
+
+    # What an operator and the control process say.
+
+    def force(self, mode: Mode, until: float = inf) -> None:
+        """Force the breaker open or closed until the monotonic instant *until*, or let it be.
+
+        One that the file does not give a breaker can't be forced: ValueError.
         """
-        if len(self.endpoints) == 1:
-            only = self.endpoints[0]
-            return None if only in tried else only
-        now = self._loop.time()
-        self._turn += 1
-        count = len(self.endpoints)
-        best: Endpoint | None = None
-        best_rank: tuple[bool, int] | None = None
-        for offset in range(count):
-            endpoint = self.endpoints[(self._turn + offset) % count]
-            if endpoint in tried:
-                continue
-            rank = (endpoint.down_until > now, endpoint.inflight)
-            if best_rank is None or rank < best_rank:
-                best, best_rank = endpoint, rank
-        return best
+        if self.circuit is None:
+            raise ValueError(f"upstream {self.name} has no breaker")
+        self.circuit.force(mode, until)
 
-    def enter(self) -> bool:
-        """Take a place for a fetch; False: all are taken (`wait` for one)."""
-        most = self.definition.max_inflight
-        if most is not None and self.inflight >= most:
-            return False
-        self.inflight += 1
-        return True
+    def status(self) -> dict[str, Any]:
+        """Return small numbers for the health check and the console."""
+        now = monotonic()
+        told: dict[str, Any] = {
+            "inflight": self.inflight,
+            "waiting": self.places.bulkhead.waiting,
+            "ok": self.succeeded,
+            "failed": self.failed,
+            "last_error": self.last_error,
+            "connections": sum(endpoint.connections for endpoint in self.endpoints),
+        }
+        if self.circuit is not None:
+            told["breaker"] = self.circuit.status(now)
+        out = {e.name: e.standing.why or "probe" for e in self.endpoints if not e.takes_part}
+        if out:
+            told["out"] = out
+        if self.ejector.panic:
+            told["panic"] = True
+        if self.guests is not None:
+            guard = self.guests.guard
+            told["guests"] = {
+                "inflight": guard.places.inflight,
+                "waiting": guard.places.waiting,
+                "limit": guard.places.limit,
+            }
+        return told
 
-    def wait(self, entrant: Entrant) -> bool:
-        """Let *entrant* wait for a place, as long as connecting may take; False: too many wait."""
-        if len(self._queue) >= self.definition.queue:
-            return False
-        self._queue.append(entrant)
-        self._waits_place.start(entrant)
-        return True
-
-    def wait_no_more(self, entrant: Entrant) -> None:
-        """Take *entrant* out of the queue."""
-        if entrant in self._queue:
-            self._queue.remove(entrant)
-            self._waits_place.end(entrant)
-
-    def leave(self) -> None:
-        """Give a place back; who waits longest gets it."""
-        if self._queue:
-            entrant = self._queue.popleft()
-            self._waits_place.end(entrant)
-            self._loop.call_soon(entrant.entered)
-        else:
-            self.inflight -= 1
+    # Life.
 
     def sweep(self, now: float) -> None:
-        """Close connections that have idled too long."""
+        """Close connections that have idled too long, and look who is out; *now*: loop time."""
         for endpoint in self.endpoints:
             endpoint.sweep(now)
+        if now - self._looked >= _LOOK:
+            self._looked = now
+            if len(self.endpoints) > 1:
+                self._look(monotonic())
 
     def retire(self) -> None:
         """Take nothing new: the configuration no longer has this upstream."""

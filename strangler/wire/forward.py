@@ -2,7 +2,7 @@
 """Edits of a field block on its way through (RFC 9110 §7.6), on bytes and in place.
 
 Removed: what is meant for one hop (Connection and all it names, Keep-Alive, TE, Transfer-Encoding,
-Upgrade, Proxy-*), and from strangers all that tells an application who its client is
+Upgrade, Proxy-*, X-Deadline-Ms), and from strangers all that tells an application who its client is
 (X-Forwarded-*, Forwarded, X-Real-IP, and the same names spelt with underscores, which a WSGI
 server can't tell apart). Then the edge writes its own: that is the only copy an upstream sees.
 """
@@ -16,7 +16,7 @@ from strangler.wire.head import RequestFields, ResponseHead, members
 
 _HOP: Final = (
     rb"connection|keep-alive|proxy(?:[-_][a-z_-]+)?|te|transfer[-_]encoding|upgrade"
-    rb"|content[-_]length|http2-settings|expect|via|strangler[-_][a-z_-]+"
+    rb"|content[-_]length|http2-settings|expect|via|strangler[-_][a-z_-]+|x[-_]deadline[-_]ms"
 )
 _IDENTITY: Final = (
     rb"|forwarded|x[-_]forwarded(?:[-_][a-z_-]+)?|x[-_]real[-_]ip|x[-_]request[-_]id"

@@ -50,13 +50,16 @@ class Request:
         self.length = length
         self.upgrade = upgrade
 
-    def head(self, host: bytes, prefix: bytes = b"") -> bytes:
-        """Return the whole head for an endpoint with this Host and path *prefix*."""
+    def head(self, host: bytes, prefix: bytes = b"", also: bytes = b"") -> bytes:
+        """Return the whole head for an endpoint with this Host and path *prefix*.
+
+        *also*: lines of this attempt alone, a CRLF before each.
+        """
         line = self.host_line
         if line is None:
             line = b"\r\nHost: " + host
-        return b"%b %b%b HTTP/1.1%b%b\r\n\r\n" % (
-            self.method, prefix, self.target, line, self.block
+        return b"%b %b%b HTTP/1.1%b%b%b\r\n\r\n" % (
+            self.method, prefix, self.target, line, self.block, also
         )  # fmt: skip
 
 

@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from strangler.errors import AttemptFailed
-from strangler.exchange.fetch import Fetch
+from strangler.exchange.fetch import Fetch, Terms
+from strangler.resilience.budget import Budget
+from strangler.resilience.ejection import Standing
+from strangler.resilience.policy import Retry
+from strangler.upstream.places import IN, WAIT
 from strangler.wire.framing import Length
 from strangler.wire.request import Request
 
@@ -19,6 +25,7 @@ class Connection:
         self.sent = b""
         self.ended = None
         self.cancelled = False
+        self.tunnel = False
 
     def begin(self, taker, data, method, limits, *, ended, upgrade=False):
         self.sent += data
@@ -43,6 +50,8 @@ class Endpoint:
         self.pooled = list(pooled)
         self.asked = []
         self.forgotten = []
+        self.failures = 0
+        self.standing = Standing(30.0)
 
     def take(self, *, repeatable):
         return self.pooled.pop() if self.pooled else None
@@ -55,32 +64,39 @@ class Endpoint:
 
 
 class Upstream:
-    limits = (None, None)
+    """Stands for an upstream that is its own and only gate."""
+
+    name = "up"
     failed = 0
     last_error = ""
+    guests = None
 
     def __init__(self, *endpoints, room=99, queue=99):
         self.endpoints = endpoints
         self.room, self.queue = room, queue
         self.inside = 0
         self.waiting = []
+        self.budget = Budget()
 
     def pick(self, tried):
-        return next((e for e in self.endpoints if e not in tried), None)
+        return next((e for e in self.endpoints if e not in tried), self.endpoints[0])
 
-    def enter(self):
-        if self.inside >= self.room:
-            return False
-        self.inside += 1
-        return True
+    def elsewhere(self, tried):
+        return any(e not in tried for e in self.endpoints)
 
-    def wait(self, fetch):
+    def endpoint_failed(self, endpoint, now, *, connecting=False):
+        endpoint.failures += 1
+
+    def ask(self, fetch):
+        if self.inside < self.room:
+            self.inside += 1
+            return IN
         if len(self.waiting) >= self.queue:
-            return False
+            return "busy"
         self.waiting.append(fetch)
-        return True
+        return WAIT
 
-    def wait_no_more(self, fetch):
+    def give_up(self, fetch):
         if fetch in self.waiting:
             self.waiting.remove(fetch)
 
@@ -110,7 +126,13 @@ def request(method=b"GET", length=None):
 
 def fetch(upstream, method=b"GET", length=None, cap=1000):
     sink = Sink()
-    return Fetch(sink, upstream, request(method, length), replay_cap=cap), sink
+    terms = Terms(
+        limits=(None, None), replay=cap, retry=Retry(tries=0), circuit=None, gates=(upstream,)
+    )
+    return Fetch(sink, upstream, request(method, length), terms), sink
+
+
+OK = SimpleNamespace(status=200)
 
 
 REFUSED = AttemptFailed("connection_refused", "no", sent=False)
@@ -209,7 +231,7 @@ def test_nothing_is_repeated_once_an_answer_began_or_content_outgrew_its_cap():
         made, sink = fetch(Upstream(end), b"GET", 100, cap=10)
         made.start()
         if spoil == "answer":
-            made.response_started(None, Length(5), b"")
+            made.response_started(OK, Length(5), b"")
         else:
             made.send_body(b"x" * 11)
         made.attempt_failed(CLOSED)
@@ -247,7 +269,7 @@ def test_places_are_given_back_whatever_happens():
     second.entered()
     assert end.asked[-1] is second
     second.connected(connection := Connection(end))
-    second.response_started(None, Length(0), b"")
+    second.response_started(OK, Length(0), b"")
     assert (upstream.inside, told.names) == (0, ["response_started"])
     second.cancel()
     assert not connection.cancelled

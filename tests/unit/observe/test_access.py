@@ -34,6 +34,7 @@ RECORD = AccessRecord(
     attempts=1,
     cache="hit",
     error="",
+    retry="",
 )
 
 
@@ -74,6 +75,7 @@ def test_json_has_every_field():
         "attempts": 1,
         "cache": "hit",
         "error": "",
+        "retry": "",
     }
 
 
