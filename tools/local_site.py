@@ -288,6 +288,9 @@ def welcome(site: Site) -> str:
   materia's, end it (kill {site.processes["materia"].pid}): Django answers at once, until materia
   is back {AGAIN:.0f} s later.
 
+  Article pages are cached, and Django purges what is edited: `.venv/bin/strangler cache` shows each
+  tier's share, `.venv/bin/strangler cache show {edge}{ARTICLE}` what is held of one.
+
   Ctrl-C stops everything.
 """
 
