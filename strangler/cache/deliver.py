@@ -23,7 +23,8 @@ SIMPLE_VARY: Final = frozenset({b"accept-encoding"})
 
 _NOT_PLAIN: Final = re.compile(
     rb"\n(?:range|if-[a-z-]+|authorization"
-    rb"|x-(?:http-method(?:-override)?|method-override|original-ur[li]|rewrite-url)):"
+    rb"|x-(?:http-method(?:-override)?|method-override|original-(?:ur[li]|host)|rewrite-url|host"
+    rb"|http-host-override)):"
 )
 _STEERS: Final = re.compile(rb"\n(?:cache-control|pragma):")
 

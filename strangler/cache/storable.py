@@ -48,7 +48,8 @@ class Uncacheable(StrEnum):
 #: them, so what answers such a request is nobody else's. And preconditions that are the
 #: origin's to evaluate (RFC 9111 §4.3.2).
 _TO_BYPASS: Final = re.compile(
-    rb"\n(?:x-(?:http-method(?:-override)?|method-override|original-ur[li]|rewrite-url)"
+    rb"\n(?:x-(?:http-method(?:-override)?|method-override|original-(?:ur[li]|host)|rewrite-url|host"
+    rb"|http-host-override)"
     rb"|(if-(?:match|unmodified-since))):"
 )
 #: RFC 9110 §15: final statuses whose caching semantics are known here (for must-understand).

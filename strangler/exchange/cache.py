@@ -24,8 +24,9 @@ from strangler.cache.tiers.purges import Purge
 from strangler.cache.tiers.tier import Tier
 from strangler.cache.vary import select
 from strangler.exchange.copies import Copies, Ready, Standby
-from strangler.exchange.fill import LARGEST, Fill, Told
+from strangler.exchange.fill import LARGEST, Fill
 from strangler.exchange.plan import Cached, Plan
+from strangler.exchange.reader import Told
 from strangler.resilience.protection import Kind
 from strangler.routing import AmbiguousPath
 from strangler.wire.framing import Body

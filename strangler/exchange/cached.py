@@ -23,8 +23,9 @@ from strangler.exchange.cache import Keeping
 from strangler.exchange.copies import Standby
 from strangler.exchange.exchange import Exchange
 from strangler.exchange.fetch import Answer
-from strangler.exchange.fill import Fill, Told
+from strangler.exchange.fill import Fill
 from strangler.exchange.plan import Cached, Plan
+from strangler.exchange.reader import Told
 from strangler.exchange.standin import stand_in
 from strangler.exchange.stream import Delivery, Stream
 from strangler.resilience.policy import Rung

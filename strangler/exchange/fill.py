@@ -18,10 +18,10 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from strangler.cache import store, update
-from strangler.cache.lookup import Forward, Lookup, decide, stands_in
+from strangler.cache.lookup import Lookup, decide, stands_in
 from strangler.cache.steering import steering
 from strangler.cache.storable import Uncacheable
 from strangler.cache.stored import Stored
@@ -30,7 +30,9 @@ from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
 from strangler.exchange.copies import Copies, Found, Standby
 from strangler.exchange.fetch import FOR_EVER, Answer, Fetch, failure_word
+from strangler.exchange.parts import completed, joined_with_held
 from strangler.exchange.plan import Cached, Plan
+from strangler.exchange.reader import Reader, Told
 from strangler.exchange.spill import Spill
 from strangler.exchange.stream import Stream
 from strangler.resilience.deadline import Deadline
@@ -62,81 +64,6 @@ _READERS_OWN: Final = frozenset(
         Uncacheable.PARTIAL,
     }
 )
-
-
-class Reader(Protocol):
-    """An exchange that waits for a fill."""
-
-    @property
-    def head(self) -> RequestHead:
-        """Return its request."""
-
-    def alone(self, forward: Forward, detail: str) -> None:
-        """Go your own way, straight to the upstream; why, for Cache-Status."""
-
-    def interim(self, head: ResponseHead) -> None:
-        """Take a 1xx."""
-
-    def unavailable(self) -> None:
-        """Answer 504: you want nothing but a stored response."""
-
-    def found_stale(self, standby: Standby) -> None:
-        """Remember what was found below: it may stand in for the upstream."""
-
-    def again(self) -> None:
-        """Ask the cache anew: this fill's answer is not yours."""
-
-    def pass_on(
-        self,
-        upstream: Upstream,
-        head: ResponseHead,
-        stream: Stream,
-        body: Body,
-        forward: Forward,
-        detail: str,
-    ) -> None:
-        """Deliver a response that is yours alone: head as it came, content from *stream*."""
-
-    def serve(self, stored: Stored, body: bytes, told: Told) -> None:
-        """Deliver a stored response whole."""
-
-    def serve_stream(self, stored: Stored, stream: Stream, told: Told) -> None:
-        """Deliver a stored response whose content arrives in *stream*."""
-
-    def fill_failed(
-        self, error: AttemptFailed, failure: int | str, answer: Answer | None = None
-    ) -> None:
-        """Learn that there is no response; *failure* is the word or status for a fallback.
-
-        *answer*: the one that the status is of, where it came whole.
-        """
-
-
-class Told:
-    """What a reader is told of how its response came: for Cache-Status, and the Set-Cookie lines
-    (each behind its CRLF) that only the reader whose request was sent may have.
-    """
-
-    __slots__ = ("collapsed", "cookies", "forward", "kept", "stale", "status", "tier")
-
-    def __init__(
-        self,
-        *,
-        tier: str = "",
-        forward: Forward | None = None,
-        status: int | None = None,
-        kept: bool = False,
-        collapsed: bool = False,
-        cookies: bytes = b"",
-        stale: bool = False,
-    ) -> None:
-        self.cookies = cookies
-        self.stale = stale
-        self.tier = tier
-        self.forward = forward
-        self.status = status
-        self.kept = kept
-        self.collapsed = collapsed
 
 
 class Fill:
@@ -599,19 +526,10 @@ class Fill:
             sealed = store.seal(planned, len(body))
         if isinstance(sealed, Stored):
             if sealed.span is not None:
-                sealed, body = self._joined_parts(sealed, body)
+                sealed, body = joined_with_held(self.cache.copies, sealed, body)
             self.cache.copies.keep(sealed, body, self._cached.policy, self._moments)
         else:
             self.cache.refused(sealed, self._plan, self.key)
-
-    def _joined_parts(self, part: Stored, body: bytes) -> tuple[Stored, bytes]:
-        """Return *part* joined with a part that is held already, where they fit (§3.4)."""
-        for ready in self.cache.copies.held(self.key):
-            if ready.stored.span is not None:
-                joined = update.completed(ready.stored, ready.body, part, body)
-                if joined is not None:
-                    return joined
-        return part, body
 
     def _completed(self) -> None:
         """Hand out the whole that two parts make (RFC 9111 §3.4), or ask for it anew."""
@@ -619,12 +537,8 @@ class Fill:
         old, planned, pieces = self._rest
         self._rest = None
         self._fetch = None
-        rest = b"".join(pieces)
-        sealed = store.seal(planned, len(rest))
-        whole = None
-        if isinstance(sealed, Stored):
-            whole = update.completed(old, self._body, sealed, rest)
-        if whole is None or whole[0].span is not None:
+        whole = completed(old, self._body, planned, b"".join(pieces))
+        if whole is None:
             self.cache.copies.forget(old)
             self._ask(anew=True)
             return

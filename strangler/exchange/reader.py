@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who waits for a fill, and what is told of how a response came."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from strangler.cache.lookup import Forward
+from strangler.cache.stored import Stored
+from strangler.errors import AttemptFailed
+from strangler.exchange.copies import Standby
+from strangler.exchange.fetch import Answer
+from strangler.exchange.stream import Stream
+from strangler.upstream import Upstream
+from strangler.wire.framing import Body
+from strangler.wire.head import RequestHead, ResponseHead
+
+
+class Reader(Protocol):
+    """An exchange that waits for a fill."""
+
+    @property
+    def head(self) -> RequestHead:
+        """Return its request."""
+
+    def alone(self, forward: Forward, detail: str) -> None:
+        """Go your own way, straight to the upstream; why, for Cache-Status."""
+
+    def interim(self, head: ResponseHead) -> None:
+        """Take a 1xx."""
+
+    def unavailable(self) -> None:
+        """Answer 504: you want nothing but a stored response."""
+
+    def found_stale(self, standby: Standby) -> None:
+        """Remember what was found below: it may stand in for the upstream."""
+
+    def again(self) -> None:
+        """Ask the cache anew: this fill's answer is not yours."""
+
+    def pass_on(
+        self,
+        upstream: Upstream,
+        head: ResponseHead,
+        stream: Stream,
+        body: Body,
+        forward: Forward,
+        detail: str,
+    ) -> None:
+        """Deliver a response that is yours alone: head as it came, content from *stream*."""
+
+    def serve(self, stored: Stored, body: bytes, told: Told) -> None:
+        """Deliver a stored response whole."""
+
+    def serve_stream(self, stored: Stored, stream: Stream, told: Told) -> None:
+        """Deliver a stored response whose content arrives in *stream*."""
+
+    def fill_failed(
+        self, error: AttemptFailed, failure: int | str, answer: Answer | None = None
+    ) -> None:
+        """Learn that there is no response; *failure* is the word or status for a fallback.
+
+        *answer*: the one that the status is of, where it came whole.
+        """
+
+
+class Told:
+    """What a reader is told of how its response came: for Cache-Status, and the Set-Cookie lines
+    (each behind its CRLF) that only the reader whose request was sent may have.
+    """
+
+    __slots__ = ("collapsed", "cookies", "forward", "kept", "stale", "status", "tier")
+
+    def __init__(
+        self,
+        *,
+        tier: str = "",
+        forward: Forward | None = None,
+        status: int | None = None,
+        kept: bool = False,
+        collapsed: bool = False,
+        cookies: bytes = b"",
+        stale: bool = False,
+    ) -> None:
+        self.cookies = cookies
+        self.stale = stale
+        self.tier = tier
+        self.forward = forward
+        self.status = status
+        self.kept = kept
+        self.collapsed = collapsed
