@@ -44,6 +44,16 @@ class Uncacheable(StrEnum):
     WORSE = "error-over-good-copy"
 
 
+#: Reasons that lie in one reader's request: they say nothing of what another would get.
+READERS_OWN: Final = frozenset(
+    {
+        Uncacheable.AUTHORIZATION,
+        Uncacheable.VARY_COOKIE,
+        Uncacheable.REQUEST_NO_STORE,
+        Uncacheable.PRECONDITION,
+        Uncacheable.PARTIAL,
+    }
+)
 #: Fields by which some frameworks let a request be another one than its line says; no key has
 #: them, so what answers such a request is nobody else's. And preconditions that are the
 #: origin's to evaluate (RFC 9111 §4.3.2).

@@ -136,7 +136,7 @@ class CachedExchange(Exchange):
         self._fill = None
         if self._over:
             return
-        self._word = f"fwd={forward}"
+        self._word = f"fwd={forward},{detail}" if detail else f"fwd={forward}"
         self._count_word("bypass" if forward in ("bypass", "method") else "pass")
         self._extra = b"\r\nCache-Status: " + cache_status(
             self._edge.view.name, forward=forward, detail=detail or None
@@ -213,7 +213,7 @@ class CachedExchange(Exchange):
         if self._over:
             return
         self._upstream = upstream
-        self._word = f"fwd={forward}"
+        self._word = f"fwd={forward},{detail}" if detail else f"fwd={forward}"
         self._count_word("pass")
         self._extra = b"\r\nCache-Status: " + cache_status(
             self._edge.view.name, forward=forward, detail=detail

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from strangler.cache import store, update
 from strangler.cache.lookup import Lookup, decide, stands_in
 from strangler.cache.steering import steering
-from strangler.cache.storable import Uncacheable
+from strangler.cache.storable import READERS_OWN, Uncacheable
 from strangler.cache.stored import Stored
 from strangler.cache.tiers.tier import BodyLost
 from strangler.cache.vary import select
@@ -54,16 +54,6 @@ MOST_READERS: Final = 20_000
 #: Seconds for which a lease on a key is taken, and for which another worker's holds us up.
 LEASE: Final = 5.0
 HELD_UP: Final = 2.0
-#: Reasons that lie in one reader's request: they say nothing of what another would get.
-_READERS_OWN: Final = frozenset(
-    {
-        Uncacheable.AUTHORIZATION,
-        Uncacheable.VARY_COOKIE,
-        Uncacheable.REQUEST_NO_STORE,
-        Uncacheable.PRECONDITION,
-        Uncacheable.PARTIAL,
-    }
-)
 
 
 class Fill:
@@ -429,7 +419,7 @@ class Fill:
         self._private = True
         self.joinable = False
         self.cache.refused(reason, self._plan, self.key)
-        its_own = reason in _READERS_OWN
+        its_own = reason in READERS_OWN
         if self.shared and not its_own:
             self.cache.pass_for_a_while(self.key)
         readers = self._take_readers()

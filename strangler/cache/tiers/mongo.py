@@ -56,6 +56,7 @@ class Mongo:
         self._name = name
         self._size = size
         self._most = most
+        self._indexed = False
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
 
     async def open(self) -> None:
@@ -71,11 +72,15 @@ class Mongo:
                 retryWrites=False,
                 maxPoolSize=20,
             )
+        await self._index()
+
+    async def _index(self) -> None:
         for name in ("kept", "slices", "leases"):
             await self._at(name).create_index("until", expireAfterSeconds=0)
         await self._at("kept").create_index("entered")
         await self._at("slices").create_index("blob")
         await self._at("marks").create_index("seq")
+        self._indexed = True
 
     async def close(self) -> None:
         if self._client is not None:
@@ -188,7 +193,9 @@ class Mongo:
         return await self._at("leases").find_one(lease) is not None
 
     async def upkeep(self) -> None:
-        """Keep marks, forget the oldest where they are too many; evict the oldest objects."""
+        """Index what isn't yet, keep marks, forget the oldest marks, evict the oldest objects."""
+        if not self._indexed:
+            await self._index()
         found = await self._at("log").find_one({"_id": 1})
         if found is not None:  # whoever made a purge may have died before the second half of it
             await self._mark(found["recent"])

@@ -15,6 +15,7 @@ back by any worker that had heard of it. Redis bounds its memory itself (`maxmem
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -28,7 +29,8 @@ _NOW: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local function text(n) return string.format('%.0f', n) end
-local last, floor = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%d+)$')
+local said = redis.call('GET', KEYS[1])
+local last, floor = string.match(said or '', '^(%d+) (%d+)$')
 if not last then last, floor = text(now), text(now) end
 """
 #: KEYS: seq, log. Makes the log anew where its two halves don't fit together.
@@ -39,8 +41,9 @@ local top = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
 if tonumber(last) > tonumber(floor) and (not top[2] or tonumber(top[2]) < tonumber(last)) then
   floor = last
 end
-redis.call('SET', KEYS[1], last .. ' ' .. floor)
-return last .. ' ' .. floor
+local now_said = last .. ' ' .. floor
+if now_said ~= said then redis.call('SET', KEYS[1], now_said) end
+return now_said
 """
 )
 #: KEYS: seq, log; ARGV: most marks, then "h" or "s" and the label.
@@ -123,14 +126,11 @@ class Redis:
         self._flags = _FLAGS
 
     async def open(self) -> None:
-        await self._commands.open()
-        if self._bulk is not self._commands:
-            await self._bulk.open()
+        # Both begin to connect, whichever has to wait.
+        await asyncio.gather(*[client.open() for client in {self._commands, self._bulk}])
 
     async def close(self) -> None:
-        await self._commands.close()
-        if self._bulk is not self._commands:
-            await self._bulk.close()
+        await asyncio.gather(*[client.close() for client in {self._commands, self._bulk}])
 
     async def read(self, key: bytes) -> Rows:
         # The number after the object: what was purged in between is judged by the later one.

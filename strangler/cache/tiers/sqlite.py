@@ -9,7 +9,6 @@ the disk is full, the whole file goes: forgetting costs fetches, an undead page 
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -213,9 +212,9 @@ class Sqlite:
             if code_of(error) != sqlite3.SQLITE_FULL:
                 raise
             self.file.set_aside(self.file.inode(), keep=False)
-            # Whoever comes next finds an empty file, whose floor is now.
-            with contextlib.closing(self.file.connect()) as anew:
-                return _last(anew)
+            # Nothing is left to be judged. Whoever comes next makes an empty file, if there is
+            # room for that, with a log that begins then.
+            return 0
         return seq
 
     def _make_room(self, c: sqlite3.Connection, more: int) -> None:

@@ -106,10 +106,10 @@ class File:
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY / 1000, isolation_level=None)
-        try:
-            run = connection.execute
-            with self._locked():
+        with self._locked():
+            connection = sqlite3.connect(self.path, timeout=BUSY / 1000, isolation_level=None)
+            try:
+                run = connection.execute
                 # None of these has an effect on a file that was made before.
                 run("PRAGMA page_size = 8192")
                 run("PRAGMA auto_vacuum = INCREMENTAL")
@@ -117,9 +117,9 @@ class File:
                 run("PRAGMA synchronous = NORMAL")
                 run(f"PRAGMA journal_size_limit = {16 << 20}")
                 connection.executescript(self._schema)
-        except BaseException:
-            connection.close()
-            raise
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     def inode(self) -> tuple[int, int] | None:
@@ -237,6 +237,9 @@ class Lane:
                 self._file.set_aside(self._inode)
                 self._disconnect()
                 return job(self._connected())
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            raise StoreFailed(reason, hard=True) from error
         except sqlite3.Error as error:
             code = code_of(error)
             reason = _REASONS.get(code, f"sqlite: {error}")

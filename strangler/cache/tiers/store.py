@@ -100,7 +100,10 @@ class Store(Protocol):
         """Return the log's marks with numbers above *after*, making a log where there is none."""
 
     async def purge(self, labels: Sequence[bytes], soft: bool) -> int:
-        """Write a purge into the log and return its number; it outlives a crash of the store."""
+        """Write a purge into the log and return its number; it outlives a crash of the store.
+
+        0 where all that was kept has been thrown away instead.
+        """
 
     async def restore(self, marks: Sequence[Mark], seq: int) -> None:
         """Write into the log what it has lost, and raise its last number to *seq*."""
