@@ -76,6 +76,7 @@ def test_read(site: LocalSite, reader: Reader, answering: str) -> None:
 
     mark = site.mark()
     assert site.cache_status(ARTICLE).startswith("strangler; hit")
+    assert len(site.answers(ARTICLE, since=mark)) == 1
     assert not [one for one in site.lines[mark:] if f"GET {ARTICLE} " in one and "legacy" in one]
 
 
