@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 #: Seconds that the answer to an unsafe request waits for the stores to take its purge.
 INVALIDATION: Final = 0.1
 HIT_FOR_MISS: Final = 10.0
+#: Seconds for which a target that hasn't got something is not asked for it again.
+LACKING: Final = 10.0
 _MOST_PASSED: Final = 100_000
 
 
@@ -83,6 +85,7 @@ class Cache:
         self.copies = copies
         self._fills: dict[bytes, Fill] = {}
         self._passed: dict[bytes, float] = {}
+        self._lacking: dict[bytes, tuple[float, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, exchange: CachedExchange, plan: Plan, cached: Cached, key: bytes) -> None:
@@ -315,6 +318,23 @@ class Cache:
         """Count a response that was not kept, and why."""
         if plan.cached is not None:
             plan.cached.tally.not_kept(key, str(reason))
+
+    def lacks(self, key: bytes, status: int) -> None:
+        """Remember that the target hasn't got *key* (404, 410) and another rung was asked.
+
+        During a rollout old pages name assets that only the other side has; each of their
+        readers would cost the new side a 404 first.
+        """
+        if len(self._lacking) >= _MOST_PASSED:
+            self._lacking.clear()
+        self._lacking[key] = (time.monotonic() + LACKING, status)
+
+    def lacking(self, key: bytes) -> int:
+        """Return the status by which the target lately said that it hasn't got *key*, or 0."""
+        if not self._lacking:
+            return 0
+        until, status = self._lacking.get(key, (0.0, 0))
+        return status if until > time.monotonic() else 0
 
     def release(self, tier: Tier, key: bytes, token: bytes) -> None:
         """End a lease; one that is not ended holds up whoever wants *key* next."""

@@ -82,7 +82,9 @@ class CachedExchange(Exchange):
             arm = cached.arm if decision.target == "service" else b""
             self.key = cached.keying.key(self._head, scheme=self.scheme, arm=arm)
             self._first_key = self.key
-            self._edge.cache.begin(self, plan, cached, self.key)
+            lacking = self._edge.cache.lacking(self.key)
+            if not lacking or not self._fall(lacking):
+                self._edge.cache.begin(self, plan, cached, self.key)
         return None if self._over else self
 
     def request_upstream(self) -> Request:
@@ -227,7 +229,11 @@ class CachedExchange(Exchange):
     ) -> None:
         """Fall back as the route says, through the cache, or answer the error."""
         self._fill = None
-        if self._over or self._fall(failure, error, answer=answer):
+        if self._over:
+            return
+        if self._fall(failure, error, answer=answer):
+            if isinstance(failure, int) and failure < 500:
+                self._edge.cache.lacks(self._first_key, failure)
             return
         if answer is None:
             self.fetch_failed(error)
