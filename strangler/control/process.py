@@ -25,6 +25,7 @@ from strangler.control import admin
 from strangler.control.asking import Asking
 from strangler.control.desk import Desk
 from strangler.control.health import Checks, Result, report
+from strangler.control.prober import Prober
 from strangler.control.state import State
 from strangler.control.tokens import Tokens
 from strangler.edge.channel import Channel, Message
@@ -87,6 +88,7 @@ class Control:
         self._workers: dict[int, _Told] = {}
         self._breakers: dict[str, list[float]] = {}
         self._checks = Checks()
+        self._prober = Prober(self._announce)
         self._asking = Asking(job.channels)
         self.cache = Desk(self._asking, lambda: self._snapshot, self._slots)
         self._seq = 0
@@ -116,11 +118,13 @@ class Control:
             asyncio.create_task(self._ping()),
             asyncio.create_task(self._watch()),
         ]
+        self._prober.follow(self._snapshot)
         self._link.send({"kind": "ready", "pid": os.getpid()})
         await self._stop.wait()
         for listener in listeners:
             listener.close()
         server.start_drain()
+        self._prober.stop()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -144,6 +148,7 @@ class Control:
             "hash": self._snapshot.hash,
             "bundle": self._bundle,
             "breakers": self._breakers,
+            "sick": self._prober.sick,
         }
         for channel in self._job.channels:
             channel.send(state)
@@ -265,6 +270,7 @@ class Control:
             return False
         before, self._snapshot, self._bundle = self._snapshot, snapshot, bundle
         self._rejected = None
+        self._prober.follow(snapshot)
         self._link.send({"kind": "accepted", "generation": snapshot.generation, "bundle": bundle})
         began = time.monotonic()
         self._announce()

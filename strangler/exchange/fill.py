@@ -29,13 +29,12 @@ from strangler.cache.tiers.tier import BodyLost
 from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
 from strangler.exchange.copies import Copies, Found, Standby
-from strangler.exchange.fetch import FOR_EVER, Answer, Fetch, failure_word
+from strangler.exchange.fetch import Answer, Fetch, failure_word
 from strangler.exchange.parts import completed, joined_with_held
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.reader import Reader, Told
 from strangler.exchange.spill import Spill
 from strangler.exchange.stream import Stream
-from strangler.resilience.deadline import Deadline
 from strangler.resilience.protection import Kind
 from strangler.upstream import Upstream
 from strangler.wire.framing import Body, Length
@@ -271,8 +270,7 @@ class Fill:
             self.lookup = Lookup("miss", forward=lookup.forward)
         plan = self._plan
         self._requested = time.time()
-        within = FOR_EVER if plan.total is None else Deadline.of(time.monotonic(), plan.total)
-        terms = plan.terms_for(self._upstream, self.kind)
+        terms, within = plan.terms_for(self._upstream, self.kind), plan.within(time.monotonic())
         self._fetch = fetch = Fetch(self, self._upstream, request, terms, deadline=within)
         fetch.start()
 
@@ -328,7 +326,7 @@ class Fill:
         elif stands_in(self.lookup, None):
             self._serve_old(None)
         else:
-            self._fail_readers(error, failure_word(error))
+            self._fail_readers(error, failure_word(error), None)
 
     # What a response means.
 
@@ -562,23 +560,19 @@ class Fill:
     def _leave_to_fallback(self, answer: Answer) -> bool:
         """Let each reader fall back as its route says; False where the route doesn't say so."""
         head, body, _ = answer
-        fallback = self._plan.fallback
-        if fallback is None or head.status not in fallback.when:
+        lost = self.kind != "live" and not body.ended  # already the other answer, and no third
+        if lost or not self._plan.falls(head.status):
             return False
-        if self.kind != "live" and not body.ended:
-            return False  # already the other answer: it could not be given any more
         error = AttemptFailed("http_response_incomplete", f"status {head.status}")
         self._fail_readers(error, head.status, answer if body.ended else None)
         return True
 
-    def _fail_readers(
-        self, error: AttemptFailed, failure: int | str, answer: Answer | None = None
-    ) -> None:
+    def _fail_readers(self, error: AttemptFailed, failure: int | str, whole: Answer | None) -> None:
         self._drop_fetch()
         readers = self._take_readers()
         self._end()
         for reader in readers:
-            reader.fill_failed(error, failure, answer)
+            reader.fill_failed(error, failure, whole)
 
     def _take_readers(self) -> list[Reader]:
         readers, self.readers = self.readers, []

@@ -17,8 +17,9 @@ from strangler.cache.key import Keying
 from strangler.cache.policy import CachePolicy
 from strangler.clock import Ticker, Waits
 from strangler.config.snapshot import FieldEdits, Network, Route, Snapshot
-from strangler.exchange.fetch import Terms
+from strangler.exchange.fetch import FOR_EVER, Terms
 from strangler.exchange.tally import Tally
+from strangler.resilience.deadline import Deadline
 from strangler.resilience.dependence import Dependence
 from strangler.resilience.policy import Breaker, Fallback, Rung
 from strangler.resilience.protection import Kind
@@ -100,6 +101,14 @@ class Plan:
     response_edits: Edits | None
     cached: Cached | None = None
     page: bytes = b""
+
+    def falls(self, failure: int | str) -> bool:
+        """Tell whether the ladder is for *failure*."""
+        return self.fallback is not None and failure in self.fallback.when
+
+    def within(self, now: float) -> Deadline:
+        """Return the deadline of a fetch that begins at *now* and is nobody's alone."""
+        return FOR_EVER if self.total is None else Deadline.of(now, self.total)
 
     def terms_for(self, upstream: Upstream, kind: Kind) -> Terms:
         """Return on what terms *upstream* is asked on behalf of *kind*."""

@@ -21,7 +21,7 @@ from strangler.testing import (
 )
 
 QUIET = {"min_requests": 100_000}
-TIMES = {"connect": "200ms", "first_byte": "300ms"}
+TIMES = {"connect": "500ms", "first_byte": "700ms"}
 CACHE = {"edge": "1s", "archive": "1d"}
 
 
@@ -56,7 +56,7 @@ def site(running, legacy, materia, route=None, **more):
     "failure, why",
     [
         ((close(),), "incomplete"),
-        ((pause(1),), "timeout"),
+        ((pause(2),), "timeout"),
         ((respond(502, "bad"),), "502"),
         ((respond(503, "bad"),), "503"),
         ((respond(504, "bad" * 50_000),), "504"),
