@@ -12,7 +12,6 @@ import asyncio
 import random
 import sys
 import types
-from contextlib import suppress
 from typing import Any, Final
 
 import hiredis
@@ -117,9 +116,8 @@ class Toredis:
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        if tasks:
+            await asyncio.wait(tasks)
 
     def run(self, *commands: Command) -> asyncio.Future[list[Any]]:
         """Return the replies to *commands*, done in that order on one connection."""
@@ -148,8 +146,7 @@ class Toredis:
                 self._connections[number] = None
                 if connection is not None:
                     connection.close()
-                    with suppress(asyncio.CancelledError):
-                        await connection.ended
+                    await asyncio.wait([connection.ended])
             first, longest = RETRY
             await asyncio.sleep(min(longest, first * 2.0 ** min(tries, 10)) * random.random())
             tries += 1
