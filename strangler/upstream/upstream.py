@@ -131,10 +131,15 @@ class Upstream:
             self._tell_panic()
 
     def probed(self, verdicts: Mapping[str, bool]) -> None:
-        """Take the probes' word for each endpoint, by its URL; absent: healthy."""
+        """Take the probes' verdict on each endpoint, by its URL; absent: healthy.
+
+        It is repeated every second, and only a new one says anything.
+        """
         now = monotonic()
         for endpoint in self.endpoints:
             healthy = verdicts.get(endpoint.address.url, True)
+            if healthy == endpoint.standing.healthy:
+                continue
             if self.ejector.probed(endpoint.standing, healthy, now):
                 event = "endpoint.healthy" if healthy else "endpoint.sick"
                 level = logging.INFO if healthy else logging.WARNING

@@ -146,7 +146,7 @@ def test_stale_while_revalidate_refreshes_once(edge, origin):
     origin.on(path, wait(go), respond(200, "new", MINUTE))
     answers = crowd(edge, 50, path).answers()  # nobody waits for the origin
     assert {each.text for each in answers} == {"old"}
-    assert asked(origin, path) == 2
+    until(lambda: asked(origin, path) == 2, what="the refresh")
     go.set()
     until(lambda: edge.get(path).text == "new", what="the refreshed copy")
     assert asked(origin, path) == 2

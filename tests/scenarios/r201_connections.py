@@ -201,7 +201,7 @@ def test_an_upstream_that_accepts_and_leaves_is_a_502_at_once(how, scene: Scenar
 
         threading.Thread(target=serve, daemon=True).start()
         port = listener.getsockname()[1]
-        scene.proxy(upstreams={"legacy": {"url": f"http://127.0.0.1:{port}"}})
+        scene.proxy(upstreams={"legacy": {"url": f"http://127.0.0.1:{port}", "breaker": "none"}})
         for _ in range(50):
             with scene.connect() as client:
                 client.get("/").expect(502)
