@@ -146,7 +146,7 @@ def test_an_endpoint_that_refuses_costs_no_reader_and_no_try(running, origin):
     origin.forget().answers(respond(body="alive"))
     dead = f"http://127.0.0.1:{unused_port()}"
     edge = site(running, [dead, origin.url], retry={"tries": 0})
-    for number in range(10):
+    for number in range(30):
         edge.get(f"/r/e{number}").expect(200, body="alive")
     line = edge.wait_log("endpoint.ejected")
     assert "why=refused" in line

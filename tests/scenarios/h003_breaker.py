@@ -52,7 +52,7 @@ def test_an_endpoint_that_came_back_gets_little_at_first(running):
     with Upstream(respond(body="old")) as old:
         service = {"url": [f"http://127.0.0.1:{port}", old.url], "breaker": "none"}
         edge = site(running, {"legacy": legacy(), "materia": service})
-        for number in range(6):
+        for number in range(30):
             edge.get(f"/s/{number}").expect(200, body="old")
         edge.wait_log("endpoint.ejected")
         with Upstream(respond(body="new"), port=port) as new:
