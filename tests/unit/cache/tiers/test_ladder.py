@@ -35,7 +35,7 @@ def test_a_purge_goes_through_all_tiers_and_all_workers(tmp_path: Path) -> None:
         before = other.moments
         done = await one.purge(Purge.tags(b"t"))
         assert done == {"archive": True, "shared": True, "edge": True}
-        assert list(done)[0] == "archive"
+        assert next(iter(done)) == "archive"
         began = time.monotonic()
         while other.edge is not None and other.edge.get(kept.key):
             await asyncio.sleep(0.01)
