@@ -31,7 +31,7 @@ from strangler.cache.tiers.ladder import Ladder
 
 BODY = b"0123456789"
 #: Far more than a deadline; what a busy machine may add to one.
-SOON = 0.15
+SOON = 0.25
 
 
 class Events:
