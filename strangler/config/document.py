@@ -194,6 +194,10 @@ def _problem(place: Place, code: str, message: str, hint: str | None = None) -> 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str, name: str) -> Diagnostic:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
+    if error.problem == "exceeded maximum nesting depth":
+        # libyaml has a limit of its own, and may reach it before it tells us of our 33rd level.
+        place = Place(name, line + 1, column + 1)
+        return _problem(place, "S011", f"expected at most {MAX_DEPTH} levels")
     lines = text.splitlines()
     # libyaml notices a tab at its line or, in a multi-line scalar, only at the next one.
     for number in (line, line - 1):
