@@ -12,6 +12,7 @@ given one by the caller.
 
 from .canary import Canary, Gates, parse_gates, parse_steps
 from .decision import Decision, Reason, Target, decide, is_shadowed
+from .override import Override, Overrides
 from .stage import LIFE, Malformed, Stage, Word, parse_percent, parse_stage
 from .sticky import (
     BUCKETS,
@@ -36,6 +37,8 @@ __all__ = [
     "Gates",
     "Head",
     "Malformed",
+    "Override",
+    "Overrides",
     "Reason",
     "Stage",
     "Target",
