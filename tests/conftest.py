@@ -19,6 +19,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("python_files", pattern)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process, and all stories in one: they are told side by side.
+
+    For pytest-xdist's ``--dist loadgroup``; nothing else looks at the mark.
+    """
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        group = "stories" if "story" in parameters else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def site_certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """Return a certificate for www.example.com, localhost and 127.0.0.1."""

@@ -64,7 +64,10 @@ def main(arguments: list[str]) -> int:
     start = time.monotonic()
     services = sorted(str(p.parent.relative_to(ROOT)) for p in ROOT.glob("extracted/*/tests"))
     colour = ["--color=yes"] if sys.stdout.isatty() else []
-    pytest = [sys.executable, "-m", "pytest", *colour, "tests", *services, *arguments]
+    # Most tests wait for a clock or a server most of the time: more of them than there are cores.
+    side_by_side = ["-n", "4", "--dist", "loadgroup", "--max-worker-restart", "0"]
+    pytest = [sys.executable, "-m", "pytest", *side_by_side, *colour]
+    pytest += ["tests", *services, *arguments]
     django = [
         Suite("legacy_django on SQLite", MANAGE),
         Suite("legacy_django on MariaDB", [*BESIDE, "mariadb", "DATABASE_URL", "--", *MANAGE]),

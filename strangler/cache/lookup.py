@@ -64,6 +64,13 @@ class Lookup(NamedTuple):
             return list(ranges.completing(self.stored) or ())
         return validators(self.stored)
 
+    def outdates(self, found: Stored) -> bool:
+        """Tell whether *found*, in a tier below, is older than what was looked up already.
+
+        It is while a store has yet to take the copy that replaces it.
+        """
+        return self.stored is not None and found.received < self.stored.received
+
 
 def decide(
     variants: Sequence[Stored],

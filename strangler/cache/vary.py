@@ -62,10 +62,11 @@ def normalised(name: bytes, lines: list[bytes]) -> bytes | None:
     if not lines:
         return None
     value = lines[0] if len(lines) == 1 else b", ".join(lines)
-    if name == b"accept-encoding":
-        return _encodings(value)
-    if name == b"accept-language":
-        return _languages(value)
+    if b'"' not in value:  # in neither of these two does a quoted string mean anything
+        if name == b"accept-encoding":
+            return _encodings(value)
+        if name == b"accept-language":
+            return _languages(value)
     if b"," not in value:
         return value
     return b",".join(members([value]))

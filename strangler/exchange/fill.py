@@ -196,6 +196,8 @@ class Fill:
     async def _use(self, found: Found) -> bool:
         """Hand out what was found below, if it is fresh enough; else remember it."""
         stored = found.copy.stored
+        if self.lookup.outdates(stored):
+            return False
         lookup = decide(
             [stored],
             self._head,

@@ -87,7 +87,10 @@ def edge(origin: Upstream):
         "breaker": {"min_requests": 1_000_000},
     }
     limits = {"head_timeout": "500ms", "body_timeout": "500ms", "drain": "1s"}
-    text = configuration(upstreams={"legacy": upstream}, limits=limits)
+    # What tells that all is well isn't to be judged by a busy machine's clock.
+    patient = {"to": "legacy", "timeout": {"first_byte": "10s", "between": "10s"}}
+    routes = {"/**": "legacy", "/barrier": patient, "/probe": patient}
+    text = configuration(routes, upstreams={"legacy": upstream}, limits=limits)
     with Edge(text, access_log="off") as made:
         yield made
 

@@ -333,7 +333,7 @@ def test_a_reader_that_vanishes_is_noticed_by_the_server(edge):
             client.read().expect(101)
             if number % 2:
                 client.reset()
-    until(lambda: len(CLOSES) == 10, timeout=2)
+    until(lambda: len(CLOSES) == 10, timeout=10)
 
 
 def test_pain_47_aborted_websockets_leave_no_sockets(edge):

@@ -241,3 +241,12 @@ def test_paragraph_11_a_stale_part_is_no_help() -> None:
 def test_paragraph_17_a_head_is_answered_from_a_get() -> None:
     assert look(stored(cc(b"max-age=60")), 0, request(method=b"HEAD")).outcome == "hit"
     assert look(stored(cc(b"max-age=60")), 61, request(method=b"HEAD")).outcome == "revalidate"
+
+
+def test_a_copy_below_may_be_older_than_the_one_at_hand() -> None:
+    new, old = stored(cc(b"no-cache"), ETAG), stored(cc(b"max-age=60"), ETAG)
+    old = replace(old, received=new.received - 1)
+    assert look(new, 0).outdates(old)
+    assert not look(new, 0).outdates(new)
+    assert not look(old, 0).outdates(new)
+    assert not Lookup("miss", forward="uri-miss").outdates(old)
