@@ -107,17 +107,25 @@ class Policies:
         base = self.upstreams.sound.get(upstream or self.upstreams.legacy or "")
         return lay_timeouts(base.timeouts if base else Timeouts(), said)
 
-    def ladder(self, values: Values, stage: Stage, upstream: str | None) -> Fallback:
-        """Return the route's ladder without legacy where legacy can be none of its rungs."""
+    def ladders(
+        self, values: Values, stage: Stage, upstream: str | None
+    ) -> tuple[Fallback, Fallback | None]:
+        """Return the route's ladder at *stage*, and before sealed where that is another.
+
+        Without legacy where legacy can be none of its rungs.
+        """
         ladder = self._fallback(self.defaults.get("fallback", BAD), Fallback())
         ladder = self._fallback(self._policy(values, "fallback"), ladder)
         # From sealed on the service proves that it needs no legacy; a plain legacy route has no
         # other side.
-        if upstream is None or self.upstreams.legacy is None or stage.word in ("sealed", "retired"):
-            return replace(ladder, then=tuple(r for r in ladder.then if r.kind != "legacy"))
-        if any(rung.kind == "legacy" for rung in ladder.then):
+        alone = replace(ladder, then=tuple(r for r in ladder.then if r.kind != "legacy"))
+        if upstream is None or self.upstreams.legacy is None:
+            return alone, None
+        if stage.word in ("sealed", "retired"):
+            return alone, ladder if alone != ladder else None
+        if alone != ladder:
             self.upstreams.used.add(self.upstreams.legacy)
-        return ladder
+        return ladder, None
 
     def _fallback(self, said: Any, base: Fallback) -> Fallback:
         """Lay what was said over *base*; unknown upstreams are reported."""

@@ -126,6 +126,7 @@ class Routes:
         conditions = self._conditions(values.get("match"))
         upstream, stage = self._target(values, action)
         self.policies.use(values)
+        fallback, unsealed = self.policies.ladders(values, stage, upstream)
         route = Route(
             key=key.text,
             place=key.place,
@@ -148,7 +149,8 @@ class Routes:
             retry=self.policies.retry(values),
             breaker=self.policies.breaker(values),
             max_inflight=self.policies.last(values, "max_inflight", None),
-            fallback=self.policies.ladder(values, stage, upstream),
+            fallback=fallback,
+            unsealed=unsealed,
             cache=self.policies.cache(values, parsed),
             headers=self.policies.headers(values),
             owner=values.get("owner") or file.owner or self._owner(upstream),

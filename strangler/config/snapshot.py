@@ -8,7 +8,7 @@ limit" or "not said", never a default that somebody else has to know.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -312,7 +312,9 @@ class Route:
     upstream: the name of `to`, None for a plain legacy route · legacy: the name of the upstream
     with that role · timeouts: of fetches from `upstream` (or from legacy, if there is none),
     complete; None: as the upstream says. Other upstreams keep their own · breaker: "upstream",
-    or a breaker of this route alone, or None: none · max_inflight: the route's own bulkhead.
+    or a breaker of this route alone, or None: none · max_inflight: the route's own bulkhead ·
+    fallback: as `stage` leaves it · unsealed: what it is before the route is sealed, where that is
+    something else.
     """
 
     key: str
@@ -337,11 +339,31 @@ class Route:
     breaker: Breaker | Literal["upstream"] | None = "upstream"
     max_inflight: int | None = None
     fallback: Fallback = _FALLBACK
+    unsealed: Fallback | None = None
     cache: CachePolicy = _CACHE
     headers: HeaderEdits = HeaderEdits()
     owner: str = ""
     until: date | None = None
     tests: tuple[RouteTest, ...] = ()
+
+    def cannot_be(self, stage: Stage) -> str:
+        """Return why this route can't have *stage*, empty where it can."""
+        if self.action != "proxy":
+            return f"the edge itself answers this route ({self.action})"
+        if self.upstream is None and stage.word != "legacy":
+            return f"{stage} needs a service, and `to` names none"
+        if self.legacy is None and stage.word in ("legacy", "shadow", "canary"):
+            return f"{stage} needs an upstream with role legacy, and there is none"
+        return ""
+
+    def fallback_at(self, stage: Stage) -> Fallback:
+        """Return the ladder while *stage* is the effective one: from sealed on without legacy."""
+        if stage == self.stage:
+            return self.fallback
+        ladder = self.fallback if self.unsealed is None else self.unsealed
+        if stage.word not in ("sealed", "retired"):
+            return ladder
+        return replace(ladder, then=tuple(rung for rung in ladder.then if rung.kind != "legacy"))
 
 
 @dataclass(frozen=True, slots=True)

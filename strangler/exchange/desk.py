@@ -159,7 +159,7 @@ class Desk:
             return []
         decisions = [plan.decision] if plan.decision is not None else []
         if not decisions:  # a canary: both sides have copies of their own
-            both = [decide(plan.route.stage, number) for number in (0, 9999)]
+            both = [decide(plan.stage, number) for number in (0, 9999)]
             decisions = list({each.target: each for each in both}.values())
         secure = scheme == b"https"
         return [
@@ -216,7 +216,7 @@ class Desk:
         decision = plan.decision
         if decision is None:
             by = sticky(plan.route.canary.by, head, b"")
-            decision = decide(plan.route.stage, None if by is None else bucket(by, plan.salt))
+            decision = decide(plan.stage, None if by is None else bucket(by, plan.salt))
         if decision.target == "service":
             arm = cached.arm
         key = cached.keying.key(head, scheme=scheme, arm=arm)

@@ -25,11 +25,12 @@ from strangler.exchange.cached import CachedExchange
 from strangler.exchange.copies import Copies, tiers_in_use
 from strangler.exchange.desk import Desk
 from strangler.exchange.exchange import Exchange
-from strangler.exchange.plan import Plan, View
+from strangler.exchange.in_force import InForce
+from strangler.exchange.plan import NO_OVERRIDES, Plan, View
 from strangler.exchange.tally import Tally
 from strangler.observe.access import AccessLog
 from strangler.resilience.breaker import State
-from strangler.rollout import READER_COOKIE, Decision, bucket, decide, sticky
+from strangler.rollout import READER_COOKIE, Decision, Overrides, bucket, decide, sticky
 from strangler.routing import AmbiguousPath
 from strangler.upstream import Upstream
 from strangler.wire.forward import interim_block, loops, response_block
@@ -47,7 +48,8 @@ _NOT_SERVED: Final = frozenset((b"TRACE", b"CONNECT"))
 class Edge:
     """Answers readers by what the snapshot says; `swap` gives it another one between two requests.
 
-    *instance* tells this site's edge from any other in Via; the workers of one edge share it.
+    *instance* tells this site's edge from any other in Via; the workers of one edge share it ·
+    *overrides* are in force from the start, under the name *mark*.
     """
 
     def __init__(
@@ -57,6 +59,8 @@ class Edge:
         log: AccessLog | None = None,
         ticker: Ticker | None = None,
         instance: str = "",
+        overrides: Overrides = NO_OVERRIDES,
+        mark: str = "",
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.ticker = ticker if ticker is not None else Ticker(self.loop)
@@ -80,12 +84,14 @@ class Edge:
         self._near_told = float("-inf")
         #: Called when a breaker's state has changed here; the other workers want to know.
         self.changed: Callable[[], None] = _nothing
+        self.in_force = InForce(self.loop, self._override, overrides, mark)
         self.view = View(
             snapshot,
             self._upstreams(snapshot, {}),
             self.tallies,
             ticker=self.ticker,
             changed=self._tell,
+            overrides=self.in_force.overrides,
         )
         self._named(snapshot)
 
@@ -103,6 +109,7 @@ class Edge:
             ticker=self.ticker,
             before=self.view,
             changed=self._tell,
+            overrides=self.in_force.overrides,
         )
         self._named(snapshot)
         if tiers_in_use(snapshot) != self._tiers:
@@ -113,12 +120,16 @@ class Edge:
             if upstreams.get(name) is not upstream:
                 upstream.retire()
 
+    def _override(self, overrides: Overrides) -> None:
+        self.view = self.view.under(overrides)
+
     async def opened(self, timeout: float = 2.0) -> None:
         """Wait until the cache's stores are open, at most *timeout* seconds."""
         await asyncio.wait([self._starting], timeout=timeout)
 
     async def close(self) -> None:
         """Drop all upstream connections."""
+        self.in_force.close()
         await self.cache.close()
         for upstream in self.view.everyone():
             upstream.close()
@@ -130,12 +141,14 @@ class Edge:
             "inflight": len(self.exchanges),
             "requests": self._count,
             "rescued": self.rescued,
+            "overrides": self.in_force.mark,
             "upstreams": {upstream.name: upstream.status() for upstream in self.view.everyone()},
             **self.view.status(),
         }
 
     def learn(self, told: Mapping[str, Any]) -> None:
-        """Take what the control process has heard of breakers elsewhere, and of its probes."""
+        """Take what the control process knows: overrides, breakers elsewhere, its probes."""
+        self.in_force.learn(told.get("overrides"))
         view = self.view
         for name, state in told.get("breakers", {}).items():
             circuit = view.circuits.get(name)
@@ -360,7 +373,7 @@ class Edge:
                 b"\r\nSet-Cookie: %b=%b; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax%b"
                 % (READER_COOKIE, key, b"; Secure" if exchange.scheme == b"https" else b"")
             )
-        return decide(plan.route.stage, None if key is None else bucket(key, plan.salt))
+        return decide(plan.stage, None if key is None else bucket(key, plan.salt))
 
     def _trusts(self, address: str) -> bool:
         """Tell whether the peer at *address* may speak for its client."""

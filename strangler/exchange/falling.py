@@ -143,7 +143,7 @@ def reason(exchange: Exchange) -> str:
 
 def meter(exchange: Exchange) -> None:
     """Count whether a live route's answer was legacy's."""
-    meter = exchange._plan.standing.meter
+    meter = exchange._plan.meter
     if meter is None or not exchange._status:
         return
     if exchange._rung is not None and exchange._rung.kind == "legacy":

@@ -23,7 +23,8 @@ from strangler.resilience.deadline import Deadline
 from strangler.resilience.dependence import Dependence
 from strangler.resilience.policy import Breaker, Fallback, Rung
 from strangler.resilience.protection import Kind
-from strangler.rollout import Decision, canary_salt, decide
+from strangler.rollout import Decision, Overrides, Stage, canary_salt, decide
+from strangler.rollout.override import SITE, scope_of
 from strangler.routing import Table
 from strangler.upstream import Circuit, Gate, Places, Upstream
 from strangler.upstream.places import Entrant, no_place
@@ -33,6 +34,8 @@ from strangler.wire.request import Edits
 #: Share of the head's limit at which its nearness is told: a migration must not meet the limit.
 _NEAR: Final = 0.7
 _NO_EDITS: Final = FieldEdits()
+#: What operators have chosen where they have chosen nothing.
+NO_OVERRIDES: Final = Overrides()
 #: Routes whose dependence on legacy a status tells: a message to control has 64 KiB.
 _MOST_TOLD: Final = 100
 
@@ -58,17 +61,15 @@ class Cached:
 class Standing:
     """What a route keeps from one generation to the next: its breaker, its places, its meter.
 
-    Each is None where the route has none of its own; the meter is a live route's.
+    Each is None where the route has none of its own; the meter runs while the route is live.
     """
 
     __slots__ = ("circuit", "meter", "places")
 
-    def __init__(
-        self, circuit: Circuit | None, places: Places | None, meter: Dependence | None
-    ) -> None:
+    def __init__(self, circuit: Circuit | None, places: Places | None) -> None:
         self.circuit = circuit
         self.places = places
-        self.meter = meter
+        self.meter: Dependence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +77,11 @@ class Plan:
     """A route at run time.
 
     target: the service, or legacy where there is none; what the route says of limits, Host and
-    path goes for it alone · decision: what the stage alone decides; None for a canary, which
-    needs a bucket · terms: of a fetch from target for a reader · limits: None: the upstream's
-    own · total: seconds for the whole exchange · fallback: None where the ladder has no rung ·
-    pages: what a ladder's pages hold, by rung.
+    path goes for it alone · terms: of a fetch from target for a reader · limits: None: the
+    upstream's own · total: seconds for the whole exchange · stage: the effective one (override,
+    else file) · decision: what the stage alone decides; None for a canary, which needs a bucket ·
+    meter: None unless live · fallback: None where the ladder has no rung · pages: what a ladder's
+    pages hold, by rung.
     """
 
     route: Route
@@ -91,7 +93,9 @@ class Plan:
     standing: Standing
     limits: TimeLimits | None
     total: float | None
+    stage: Stage
     decision: Decision | None
+    meter: Dependence | None
     salt: str
     most_body: int | None
     fallback: Fallback | None
@@ -135,9 +139,11 @@ class View:
         "limits",
         "name",
         "near",
+        "overrides",
         "plans",
         "standings",
         "table",
+        "tallies",
         "trusted",
         "upstreams",
         "wildcards",
@@ -152,6 +158,7 @@ class View:
         ticker: Ticker,
         before: View | None = None,
         changed: Callable[[], None],
+        overrides: Overrides = NO_OVERRIDES,
     ) -> None:
         self.generation = snapshot.generation
         self.table: Table[Route] = snapshot.table
@@ -164,7 +171,8 @@ class View:
         self.any_host = not names
         self.hosts = frozenset(name for name in names if not name.startswith(b"*."))
         self.wildcards = tuple(name[1:] for name in names if name.startswith(b"*."))
-        counts = {} if tallies is None else tallies
+        self.tallies = {} if tallies is None else tallies
+        self.overrides = overrides
         known = before.standings if before is not None else {}
         self.standings: dict[Hashable, Standing] = {}
         self.plans: dict[Route, Plan] = {}
@@ -172,7 +180,29 @@ class View:
             same = _sameness(route)
             standing = known.get(same) or _standing(route, upstreams, ticker, changed)
             self.standings[same] = standing
-            self.plans[route] = _plan(route, upstreams, standing, counts)
+            self.plans[route] = _plan(route, upstreams, standing, self.tallies, overrides)
+
+    def under(self, overrides: Overrides) -> View:
+        """Return this generation under other *overrides*.
+
+        Only the plans of which they say something else are made anew: whatever a route counts,
+        keeps or has under way goes on.
+        """
+        different = overrides.differences(self.overrides)
+        other = View.__new__(View)
+        for name in View.__slots__:
+            setattr(other, name, getattr(self, name))
+        other.overrides = overrides
+        if not different:
+            return other
+        keys = {name for scope, name in map(scope_of, different) if scope == "route"}
+        plans = dict(self.plans)
+        for route in plans:
+            if SITE in different or route.key in keys:
+                standing = self.standings[_sameness(route)]
+                plans[route] = _plan(route, self.upstreams, standing, self.tallies, overrides)
+        other.plans = plans
+        return other
 
     def serves(self, host: bytes) -> bool:
         """Tell whether *host* (lower case, no port) is one of the site's."""
@@ -198,9 +228,9 @@ class View:
             told["breakers"] = breakers
         needed = sorted(
             (
-                (plan.standing.meter, plan.key)
+                (plan.meter, plan.key)
                 for plan in self.plans.values()
-                if plan.standing.meter is not None and plan.standing.meter.saved
+                if plan.meter is not None and plan.meter.saved
             ),
             key=lambda pair: -pair[0].saved,
         )
@@ -223,7 +253,7 @@ class View:
 
 def _sameness(route: Route) -> Hashable:
     """Return what has to stay the same for a route to keep its standing."""
-    return (route.key, route.upstream, route.breaker, route.max_inflight, route.stage.word)
+    return (route.key, route.upstream, route.breaker, route.max_inflight)
 
 
 def _standing(
@@ -233,16 +263,28 @@ def _standing(
     changed: Callable[[], None],
 ) -> Standing:
     target = upstreams.get(route.upstream or route.legacy or "")
-    circuit = places = meter = None
+    circuit = places = None
     if isinstance(route.breaker, Breaker):
         circuit = Circuit(f"route {route.key}", route.breaker, changed)
     if route.max_inflight is not None and target is not None:
         definition = target.definition
         waits: Waits[Entrant] = ticker.waits(definition.timeouts.connect, no_place)
         places = Places(route.max_inflight, definition.queue, waits)
-    if route.stage.word == "live" and route.upstream is not None and route.legacy is not None:
-        meter = Dependence()
-    return Standing(circuit, places, meter)
+    return Standing(circuit, places)
+
+
+def _stage(route: Route, overrides: Overrides) -> Stage:
+    """Return the effective stage; an override that this file's route can't carry is no more."""
+    stage = overrides.stage(route.key, route.stage)
+    return route.stage if route.cannot_be(stage) else stage
+
+
+def _meter(route: Route, stage: Stage, standing: Standing) -> Dependence | None:
+    if stage.word != "live" or route.upstream is None or route.legacy is None:
+        return None
+    if standing.meter is None:
+        standing.meter = Dependence()
+    return standing.meter
 
 
 def _plan(
@@ -250,16 +292,18 @@ def _plan(
     upstreams: Mapping[str, Upstream],
     standing: Standing,
     tallies: dict[str, Tally],
+    overrides: Overrides,
 ) -> Plan:
+    stage = _stage(route, overrides)
+    fallback = route.fallback_at(stage)
     service = upstreams[route.upstream] if route.upstream is not None else None
     legacy = upstreams[route.legacy] if route.legacy is not None else None
     target = service if service is not None else legacy
-    canary = route.stage.word == "canary"
     edits = route.headers
     limits = None
     if target is not None and route.timeouts is not None:
         limits = target.time_limits(route.timeouts)
-    rungs = {rung: upstreams[rung.name] for rung in route.fallback.then if rung.kind == "upstream"}
+    rungs = {rung: upstreams[rung.name] for rung in fallback.then if rung.kind == "upstream"}
     if legacy is not None:
         rungs[Rung("legacy")] = legacy
     return Plan(
@@ -272,16 +316,14 @@ def _plan(
         standing=standing,
         limits=limits,
         total=_total(route, target),
-        decision=None if canary else decide(route.stage, None),
+        stage=stage,
+        decision=None if stage.word == "canary" else decide(stage, None),
+        meter=_meter(route, stage, standing),
         salt=canary_salt(route.canary.salted_by(route.key)),
         most_body=route.body.max,
-        fallback=route.fallback if route.fallback.then else None,
+        fallback=fallback if fallback.then else None,
         rungs=rungs,
-        pages={
-            rung: Path(rung.name).read_bytes()
-            for rung in route.fallback.then
-            if rung.kind == "page"
-        },
+        pages={rung: Path(rung.name).read_bytes() for rung in fallback.then if rung.kind == "page"},
         request_edits=_edits(edits.request) if edits.request != _NO_EDITS else None,
         response_edits=_edits(edits.response) if edits.response != _NO_EDITS else None,
         cached=_cached(route, tallies),

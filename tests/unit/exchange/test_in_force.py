@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How overrides reach the plans of one worker, and how they end there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strangler.config.load import load
+from strangler.exchange import Edge, in_force
+from strangler.exchange.plan import Plan
+from strangler.rollout import Override, Overrides, override
+
+ROUTES = """\
+version: 1
+upstreams:
+  legacy: {url: "http://127.0.0.1:1", role: legacy}
+  busca: {url: "http://127.0.0.1:2"}
+tiers: {shared: none, archive: none}
+routes:
+  /**: legacy
+  /busca/**: {to: busca, stage: STAGE, max_inflight: 5, breaker: {errors: 40%}, cache: {edge: 10s}}
+  /votar/**: {to: busca, stage: sealed}
+  /gone: {gone: 410}
+"""
+
+
+def loaded(tmp_path: Path, stage: str = "live") -> Any:
+    file = tmp_path / "routes.yaml"
+    file.write_text(ROUTES.replace("STAGE", stage))
+    return load(file, {})
+
+
+def on_an_edge(tmp_path: Path, story: Callable[[Edge], Awaitable[None]]) -> None:
+    snapshot = loaded(tmp_path)
+
+    async def run() -> None:
+        edge = Edge(snapshot)
+        try:
+            await story(edge)
+        finally:
+            await edge.close()
+
+    asyncio.run(run())
+
+
+def plan(edge: Edge, key: str) -> Plan:
+    return next(plan for route, plan in edge.view.plans.items() if route.key == key)
+
+
+def chosen(value: Any, key: str = "/busca/**", ends: float = 600.0, **more: Any) -> Override:
+    given = {"kind": "stage", "subject": override.subject_of("route", key)} | more
+    now = time.time()
+    return Override(
+        id=f"{given['kind']}-{key}", value=value, author="ana", reason="x",
+        created=now, expires=now + ends, **given,
+    )  # fmt: skip
+
+
+def told(some: Overrides) -> dict[str, Any]:
+    return {"overrides": {"mark": f"m{some.version}", "set": some.json(under=False)}}
+
+
+def test_only_what_changed_is_made_anew(tmp_path):
+    async def story(edge: Edge) -> None:
+        before = edge.view
+        some = Overrides().with_(chosen("legacy"))
+        edge.learn(told(some))
+        assert plan(edge, "/busca/**").decision.target == "legacy"
+        assert str(plan(edge, "/busca/**").stage) == "legacy"
+        assert edge.status()["overrides"] == "m1"
+        for route, former in before.plans.items():
+            same = edge.view.plans[route] is former
+            assert same is (route.key != "/busca/**")
+        route = next(route for route in before.plans if route.key == "/busca/**")
+        assert edge.view.plans[route].standing is before.plans[route].standing
+        assert edge.view.plans[route].cached.tally is before.plans[route].cached.tally
+        assert before.plans[route].decision.target == "service"  # who began with it ends with it
+        edge.learn(told(some.without({some.find("stage-/busca/**").id})))
+        assert plan(edge, "/busca/**").decision.target == "service"
+
+    on_an_edge(tmp_path, story)
+
+
+def test_what_is_told_again_changes_nothing(tmp_path):
+    async def story(edge: Edge) -> None:
+        edge.learn(told(Overrides().with_(chosen("legacy"))))
+        view = edge.view
+        edge.learn(told(Overrides().with_(chosen("legacy"))))
+        edge.learn({"overrides": None})
+        edge.learn({})
+        assert edge.view is view
+
+    on_an_edge(tmp_path, story)
+
+
+def test_a_long_set_comes_as_a_file(tmp_path):
+    async def story(edge: Edge) -> None:
+        file = tmp_path / "overrides.json"
+        file.write_text(json.dumps(Overrides().with_(chosen("canary 20%")).json()))
+        edge.learn({"overrides": {"mark": "m", "file": str(file)}})
+        assert plan(edge, "/busca/**").decision is None
+        assert plan(edge, "/busca/**").stage.share == 2000
+
+    on_an_edge(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    "given", [{"set": {"version": "x"}}, {"file": "/nowhere/overrides.json"}, {"set": 7}]
+)
+def test_nonsense_leaves_what_is_in_force(given, tmp_path, caplog):
+    async def story(edge: Edge) -> None:
+        edge.learn(told(Overrides().with_(chosen("legacy"))))
+        for _ in range(3):
+            edge.learn({"overrides": {"mark": "bad", **given}})
+        assert plan(edge, "/busca/**").decision.target == "legacy"
+        assert edge.status()["overrides"] == "m1"
+
+    on_an_edge(tmp_path, story)
+    assert [one.message for one in caplog.records] == ["overrides.unusable"]
+
+
+def test_it_ends_by_itself(tmp_path):
+    async def story(edge: Edge) -> None:
+        edge.learn(told(Overrides().with_(chosen("legacy", ends=0.03))))
+        assert plan(edge, "/busca/**").decision.target == "legacy"
+        async with asyncio.timeout(5):
+            while plan(edge, "/busca/**").decision.target == "legacy":
+                await asyncio.sleep(0.005)
+
+    on_an_edge(tmp_path, story)
+
+
+def test_a_clock_that_was_set_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(in_force, "_LOOK_AGAIN", 0.005)
+    shift = [0.0]
+
+    async def story(edge: Edge) -> None:
+        edge.learn(told(Overrides().with_(chosen("legacy", ends=3600.0))))
+        real = time.time
+        monkeypatch.setattr(in_force.time, "time", lambda: real() + shift[0])
+        shift[0] = 3601.0
+        async with asyncio.timeout(5):
+            while plan(edge, "/busca/**").decision.target == "legacy":
+                await asyncio.sleep(0.005)
+
+    on_an_edge(tmp_path, story)
+
+
+def test_one_that_has_ended_is_never_in_force(tmp_path):
+    async def story(edge: Edge) -> None:
+        edge.learn(told(Overrides().with_(chosen("legacy", ends=-1.0))))
+        assert plan(edge, "/busca/**").decision.target == "service"
+
+    on_an_edge(tmp_path, story)
+
+
+def test_it_survives_another_generation(tmp_path):
+    async def story(edge: Edge) -> None:
+        edge.learn(told(Overrides().with_(chosen("legacy"))))
+        edge.swap(loaded(tmp_path, "canary 5%"))
+        assert plan(edge, "/busca/**").decision.target == "legacy"
+        edge.learn(told(Overrides(version=2)))
+        assert plan(edge, "/busca/**").stage.share == 500
+
+    on_an_edge(tmp_path, story)
+
+
+def test_a_stage_that_the_route_cannot_carry_is_none(tmp_path):
+    async def story(edge: Edge) -> None:
+        edge.learn(told(Overrides().with_(chosen("live", "/**"), chosen("live", "/gone"))))
+        assert plan(edge, "/**").decision.target == "legacy"
+        assert str(plan(edge, "/gone").stage) == "live"
+
+    on_an_edge(tmp_path, story)
+
+
+def test_legacy_is_a_rung_only_before_sealed(tmp_path):
+    async def story(edge: Edge) -> None:
+        def rungs(key: str) -> list[str]:
+            fallback = plan(edge, key).fallback
+            return [] if fallback is None else [str(rung) for rung in fallback.then]
+
+        assert (rungs("/busca/**"), rungs("/votar/**")) == (["legacy"], [])
+        some = Overrides().with_(chosen("sealed"), chosen("live", "/votar/**"))
+        edge.learn(told(some))
+        assert (rungs("/busca/**"), rungs("/votar/**")) == ([], ["legacy"])
+        assert plan(edge, "/busca/**").meter is None
+        assert plan(edge, "/votar/**").meter is not None
+
+    on_an_edge(tmp_path, story)
