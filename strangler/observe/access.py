@@ -10,18 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
-from json.encoder import encode_basestring_ascii as _quoted
 from typing import Literal, NamedTuple
 
+from strangler.observe.lines import Record, as_json, as_text
 from strangler.observe.writer import Writer
 
 Form = Literal["text", "json", "off"]
-# fmt: off
-Record = tuple[float, str, str, bytes, bytes, bytes, int, int, int, float, float,
-               str, str, str, str, int, str, str, str]
-# fmt: on
 
 access = logging.getLogger("strangler.access")
 
@@ -162,78 +157,3 @@ class AccessLog:
 
 def _forget(record: Record) -> None:
     pass
-
-
-_second = -1
-_stamp = ""
-
-
-def stamp(moment: float) -> str:
-    """Write ``moment`` (Unix seconds) as UTC with milliseconds: ``2026-11-23T14:52:01.250Z``."""
-    global _second, _stamp
-    second = int(moment)
-    if second != _second:
-        _stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        _second = second
-    return f"{_stamp}.{int((moment - second) * 1000):03d}Z"
-
-
-def printable(value: bytes) -> str:
-    r"""Return ``value`` with everything but printable ASCII, and the backslash, as ``\xNN``."""
-    text = value.decode("latin-1")
-    if text.isascii() and text.isprintable() and "\\" not in text and " " not in text:
-        return text
-    return "".join(c if "!" <= c <= "~" and c != "\\" else f"\\x{ord(c):02x}" for c in text)
-
-
-def _word(text: str) -> str:
-    if text.isascii() and text.isprintable() and " " not in text:
-        return text
-    return _quoted(text)
-
-
-def as_text(record: Record) -> str:
-    """Write one record for people: time, status, request, how long, who answered and why."""
-    # fmt: off
-    (moment, client, id_, method, host, target, status, sent, _received, duration, first_byte,
-     route, target_name, reason, endpoint, attempts, cache, error, retry) = record
-    # fmt: on
-    tail = ""
-    if first_byte:
-        tail += f" first={first_byte * 1000:.1f}ms"
-    if endpoint:
-        tail += f" from={_word(endpoint)}"
-    if attempts != 1 and endpoint:
-        tail += f" attempts={attempts}"
-    if cache:
-        tail += f" cache={_word(cache)}"
-    if error:
-        tail += f" error={_word(error)}"
-    if retry:
-        tail += f" retry={retry}"
-    return (
-        f"{stamp(moment)} {status or '---'} {printable(method)} "
-        f"{printable(host)}{printable(target)} {sent}B "
-        f"{duration * 1000:.1f}ms {target_name or '-'} "
-        f"({reason or '-'}) route={_word(route or '-')} "
-        f"client={_word(client)}{tail} id={_word(id_)}\n"
-    )
-
-
-def as_json(record: Record) -> str:
-    """Write one record as one line of JSON, the keys being the words of the glossary."""
-    # fmt: off
-    (moment, client, id_, method, host, target, status, sent, received, duration, first_byte,
-     route, target_name, reason, endpoint, attempts, cache, error, retry) = record
-    # fmt: on
-    return (
-        f'{{"time":"{stamp(moment)}","client":{_quoted(client)},"id":{_quoted(id_)},'
-        f'"method":{_quoted(method.decode("latin-1"))},'
-        f'"host":{_quoted(host.decode("latin-1"))},'
-        f'"path":{_quoted(target.decode("latin-1"))},'
-        f'"status":{status},"sent":{sent},"received":{received},'
-        f'"duration_ms":{duration * 1000:.3f},"first_byte_ms":{first_byte * 1000:.3f},'
-        f'"route":{_quoted(route)},"target":{_quoted(target_name)},'
-        f'"reason":{_quoted(reason)},"endpoint":{_quoted(endpoint)},"attempts":{attempts},'
-        f'"cache":{_quoted(cache)},"error":{_quoted(error)},"retry":"{retry}"}}\n'
-    )

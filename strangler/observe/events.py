@@ -15,7 +15,7 @@ import os
 import select
 from typing import Literal
 
-from strangler.observe.access import stamp
+from strangler.observe.lines import stamp
 from strangler.observe.writer import Writer
 
 events = logging.getLogger("strangler.events")

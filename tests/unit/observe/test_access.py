@@ -12,7 +12,9 @@ import timeit
 
 import pytest
 
-from strangler.observe.access import AccessLog, AccessRecord, access, as_json, as_text, stamp
+from strangler.observe import lines
+from strangler.observe.access import AccessLog, AccessRecord, access
+from strangler.observe.lines import as_json, as_text, stamp
 from strangler.observe.writer import Writer
 
 RECORD = AccessRecord(
@@ -97,6 +99,20 @@ def test_no_input_breaks_out_of_its_line_or_its_field(form):
         assert told["route"] == text
     else:
         assert "\\x0a" in line and "\\x20" in line and "\\xff" in line
+
+
+def test_durations_are_rounded_to_tenths_of_a_millisecond_whatever_their_length():
+    for seconds in (0.0, 0.00004, 0.00006, 0.0123, 0.49989, 0.4999, 0.5, 12.34567, 86400.0):
+        line = as_text(RECORD._replace(duration=seconds))
+        assert f" {seconds * 1000:.1f}ms " in line, seconds
+
+
+def test_strangers_hosts_do_not_fill_the_memory():
+    for number in range(20_000):
+        as_text(RECORD._replace(host=b"host-%d" % number, client=f"c{number}"))
+    as_text(RECORD._replace(host=b"h" * 500))
+    assert len(lines._printed) <= 4096 and len(lines._words) <= 4096
+    assert b"h" * 500 not in lines._printed
 
 
 def test_stamps_follow_the_clock_both_ways():
