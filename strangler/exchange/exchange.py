@@ -18,7 +18,7 @@ from strangler.clock import Waits
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange import answer, falling
-from strangler.exchange.fetch import FOR_EVER, SAFE, Answer, Fetch, failure_word
+from strangler.exchange.fetch import FOR_EVER, SAFE, Answer, Fetch, Fetching, failure_word
 from strangler.exchange.plan import Plan
 from strangler.resilience import deadline
 from strangler.resilience.deadline import Deadline
@@ -103,7 +103,7 @@ class Exchange:
         self.scheme = b"https" if connection.secure else b"http"
         self.reader_cookie = b""
         self._trusted = False
-        self._fetch: Fetch | None = None
+        self._fetch: Fetching | None = None
         self._status = 0
         self._sent = 0
         self._received = 0
@@ -234,7 +234,8 @@ class Exchange:
         terms = self._plan.terms_for(upstream, self.kind)
         key = terms.retry.idempotency_key
         keyed = key is not None and b"\n" + key + b":" in self._head.fields.lower
-        fetch = Fetch(self, upstream, request, terms, deadline=self._deadline, keyed=keyed)
+        make = terms.makes or Fetch
+        fetch = make(self, upstream, request, terms, deadline=self._deadline, keyed=keyed)
         self._fetch = fetch
         if replay:
             fetch.send_body(replay)

@@ -10,6 +10,7 @@ at once and nobody is blamed (RFC 9112 §9.3.1). What fails for good is the sink
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import random
 from time import monotonic, time
@@ -45,7 +46,7 @@ class Terms:
 
     replay: bytes of the request body that are kept for another attempt · circuit: the breaker
     that is asked, the upstream's or the route's own · gates: passed in this order · kind: on
-    whose behalf.
+    whose behalf · makes: what makes a fetch, where `Fetch` alone won't do.
     """
 
     limits: TimeLimits
@@ -54,6 +55,55 @@ class Terms:
     circuit: Circuit | None
     gates: tuple[Gate, ...]
     kind: Kind = "live"
+    makes: Callable[..., Fetching] | None = None
+
+
+class Fetching(Protocol):
+    """What who wants a response asks of its fetch, of whichever sort; see `Fetch`."""
+
+    @property
+    def attempts(self) -> int:
+        """Return how many attempts were made."""
+
+    @property
+    def sent(self) -> bool:
+        """Tell whether a byte of the request may have reached an endpoint."""
+
+    @property
+    def why(self) -> Reason | None:
+        """Return the reason for which there was another attempt, or none."""
+
+    @property
+    def replay(self) -> bytes | None:
+        """Return the payload of the request so far, None where it has outgrown its cap."""
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Return who was asked last."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def cancel(self) -> None:
+        """Drop everything."""
+
+    def send_body(self, data: bytes) -> None:
+        """Send payload of the request body."""
+
+    def end_body(self, trailers: bytes) -> None:
+        """End the request body."""
+
+    def pause_reading(self) -> None:
+        """Take nothing more of the response for now."""
+
+    def resume_reading(self) -> None:
+        """Go on taking the response."""
+
+    def tunnel_send(self, data: bytes) -> None:
+        """Send bytes of an upgraded connection."""
+
+    def tunnel_end(self) -> None:
+        """Pass on that the reader will send no more."""
 
 
 class Sink(Protocol):
@@ -108,6 +158,7 @@ class Fetch:
         "_keyed",
         "_over",
         "_permit",
+        "_repeats",
         "_retries",
         "_sink",
         "_started",
@@ -157,6 +208,7 @@ class Fetch:
         self._held: Answer | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._retries = 0
+        self._repeats = False
         self._inside = 0
         self._permit = 0
         self._began = 0.0
@@ -164,6 +216,26 @@ class Fetch:
         self._connecting = False
         self._started = False
         self._over = False
+
+    @property
+    def at_work(self) -> bool:
+        """Tell whether an attempt is under way: connecting, or waiting for an answer."""
+        return not self._over and (self._connecting or self._connection is not None)
+
+    def repeat(self, first: Fetch) -> None:
+        """Make beside *first*, whose request body is complete, the same request elsewhere.
+
+        It has come out of the budget already.
+        """
+        self.replay = first.replay
+        self._body = [first.replay] if first.replay else []
+        self._body_ended, self._trailers = True, first._trailers
+        self._tried = () if first.endpoint is None else (first.endpoint,)
+        self._repeats = True
+
+    def answer_to(self, sink: Sink) -> None:
+        """Tell *sink* what follows."""
+        self._sink = sink
 
     def start(self) -> None:
         """Begin an attempt, or wait for a place."""
@@ -285,7 +357,7 @@ class Fetch:
         upstream = self.upstream
         self.endpoint = endpoint = upstream.pick(self._tried)
         self.attempts += 1
-        if self.attempts == 1:
+        if self.attempts == 1 and not self._repeats:
             upstream.budget.attempted(self._began)
         if not fresh:
             connection = endpoint.take(repeatable=self.request.method in SAFE)

@@ -29,7 +29,7 @@ from strangler.cache.tiers.tier import BodyLost
 from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
 from strangler.exchange.copies import Copies, Found, Standby
-from strangler.exchange.fetch import Answer, Fetch, failure_word
+from strangler.exchange.fetch import Answer, Fetch, Fetching, failure_word
 from strangler.exchange.parts import completed, joined_with_held
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.reader import Reader, Told
@@ -96,7 +96,7 @@ class Fill:
         self._body = body
         self._tier = "edge"
         self._moments = cache.copies.moments()
-        self._fetch: Fetch | None = None
+        self._fetch: Fetching | None = None
         self._stream = Stream(self._resume)
         self._planned: Stored | None = None
         self._keeps = False
@@ -273,7 +273,8 @@ class Fill:
         plan = self._plan
         self._requested = time.time()
         terms, within = plan.terms_for(self._upstream, self.kind), plan.within(time.monotonic())
-        self._fetch = fetch = Fetch(self, self._upstream, request, terms, deadline=within)
+        make = terms.makes or Fetch
+        self._fetch = fetch = make(self, self._upstream, request, terms, deadline=within)
         fetch.start()
 
     # The fetch's sink.

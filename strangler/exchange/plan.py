@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -17,10 +18,12 @@ from strangler.cache.key import Keying
 from strangler.cache.policy import CachePolicy
 from strangler.clock import Ticker, Waits
 from strangler.config.snapshot import FieldEdits, Network, Route, Snapshot
-from strangler.exchange.fetch import FOR_EVER, Terms
+from strangler.exchange.fetch import FOR_EVER, Fetching, Terms
+from strangler.exchange.hedging import Hedged
 from strangler.exchange.tally import Tally
 from strangler.resilience.deadline import Deadline
 from strangler.resilience.dependence import Dependence
+from strangler.resilience.hedge import Latency
 from strangler.resilience.policy import Breaker, Fallback, Rung
 from strangler.resilience.protection import Kind
 from strangler.rollout import Decision, Overrides, Stage, canary_salt, decide
@@ -62,14 +65,16 @@ class Standing:
     """What a route keeps from one generation to the next: its breaker, its places, its meter.
 
     Each is None where the route has none of its own; the meter runs while the route is live.
+    ``latencies``, by upstream, are there where the route hedges.
     """
 
-    __slots__ = ("circuit", "meter", "places")
+    __slots__ = ("circuit", "latencies", "meter", "places")
 
     def __init__(self, circuit: Circuit | None, places: Places | None) -> None:
         self.circuit = circuit
         self.places = places
         self.meter: Dependence | None = None
+        self.latencies: dict[str, Latency] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +131,7 @@ class Plan:
             circuit=upstream.circuit,
             gates=upstream.gates_for(kind),
             kind=kind,
+            makes=_maker(route, upstream, self.standing) if kind == "live" else None,
         )
 
 
@@ -344,7 +350,16 @@ def _terms(
         retry=route.retry,
         circuit=circuit,
         gates=own + target.gates,
+        makes=_maker(route, target, standing),
     )
+
+
+def _maker(route: Route, upstream: Upstream, standing: Standing) -> Callable[..., Fetching] | None:
+    """Return what makes fetches for readers, where it isn't `Fetch` alone."""
+    if route.retry.hedge is None:
+        return None
+    latency = standing.latencies.setdefault(upstream.name, Latency())
+    return partial(Hedged, latency=latency)
 
 
 def _cached(route: Route, tallies: dict[str, Tally]) -> Cached | None:

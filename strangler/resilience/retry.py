@@ -20,6 +20,7 @@ from .policy import Backoff, Retry
 
 Reason = Literal[
     "retry",
+    "hedge",
     "elsewhere",
     "not_listed",
     "answer_begun",
@@ -30,11 +31,11 @@ Reason = Literal[
     "deadline",
     "budget",
 ]
-"""retry: again, after the wait · elsewhere: at once, at an endpoint not tried yet, since this one
-could not be connected to · not_listed: the failure is not in `when` · answer_begun: the reader has
-bytes · tries_used · not_repeatable: the method, and no key · replay_over_cap: the body has
-outgrown the replay buffer · retry_after: the upstream asks for more patience than there is ·
-deadline: nothing would be left of it · budget: spent."""
+"""retry: again, after the wait · hedge: beside the first, which was slow · elsewhere: at once, at
+an endpoint not tried yet, since this one could not be connected to · not_listed: the failure is
+not in `when` · answer_begun: the reader has bytes · tries_used · not_repeatable: the method, and
+no key · replay_over_cap: the body has outgrown the replay buffer · retry_after: the upstream asks
+for more patience than there is · deadline: nothing would be left of it · budget: spent."""
 
 #: Seconds of the deadline below which another attempt is not worth beginning.
 WORTHWHILE: Final = 0.005
