@@ -67,3 +67,20 @@ def test_texts_are_parsed_or_malformed(text: str) -> None:
             parse(text)
         except Malformed as error:
             assert 0 <= error.offset <= len(text)
+
+
+def test_a_million_readers_get_the_share_that_is_said_and_keep_their_side() -> None:
+    """Pain 27: within 0.1 percentage points of every usual share, and the same side again."""
+    salt = canary_salt("checkout")
+    readers = [b"%022x" % n for n in range(1_000_000)]
+    found = [bucket(reader, salt) for reader in readers]
+    counts = [0] * BUCKETS
+    for at in found:
+        counts[at] += 1
+    for percent in (0.1, 1, 5, 10, 25, 50, 75, 90, 99):
+        share = sum(counts[: canary(round(percent * 100)).share]) / len(readers) * 100
+        assert abs(share - percent) < 0.1, percent
+    five, ten = canary(500).share, canary(1000).share
+    moved = sum(five <= at < ten for at in found) / len(readers) * 100
+    assert abs(moved - 5) < 0.1
+    assert [bucket(reader, salt) for reader in readers[::10]] == found[::10]
