@@ -25,6 +25,7 @@ from strangler.config.snapshot import Listen, ListenTls, Snapshot
 from strangler.config.watch import Watcher
 from strangler.control import process
 from strangler.control.client import Client, Unreachable, state_folder
+from strangler.control.signing import derived, signing_key
 from strangler.control.state import State
 from strangler.control.tokens import Tokens
 from strangler.edge import sockets, tls, worker
@@ -113,6 +114,7 @@ class _Site:
         self.channels: list[tuple[Channel, Channel]] = []
         self.upgrade_rejected = ""
         self.tokens = Tokens()
+        self.signing = b""
 
     # ---------------------------------------------------------------- start
 
@@ -125,6 +127,7 @@ class _Site:
         os.environ.setdefault("STRANGLER_INSTANCE", secrets.token_hex(3))
         try:
             self.tokens = Tokens.of(self.state, os.environ)
+            self.signing = signing_key(self.state, os.environ)
         except ValueError as problem:
             raise _Refused(str(problem)) from None
         self._open()
@@ -304,6 +307,10 @@ class _Site:
 
     # ---------------------------------------------------------------- children
 
+    def _data_plane(self, snapshot: Snapshot, access: AccessLog) -> tuple[Edge, Server]:
+        edge = Edge(snapshot, log=access, arm_key=derived(self.signing, "arm"))
+        return edge, Server(edge, limits=snapshot.limits, ticker=edge.ticker)
+
     def _worker(self, slot: int) -> Callable[[Channel], int]:
         def live(link: Channel) -> int:
             name = f"worker {slot + 1}"
@@ -327,7 +334,7 @@ class _Site:
                 channel=self.channels[slot][1],
                 snapshot=self._newest(),
                 load=load_bundle,
-                build=_data_plane,
+                build=self._data_plane,
                 access=self._access_log,
             )
             try:
@@ -398,11 +405,6 @@ def cores() -> int:
 
 def _is_trial() -> bool:
     return bool(os.environ.get(TRIAL))
-
-
-def _data_plane(snapshot: Snapshot, access: AccessLog) -> tuple[Edge, Server]:
-    edge = Edge(snapshot, log=access)
-    return edge, Server(edge, limits=snapshot.limits, ticker=edge.ticker)
 
 
 def _tell_of_lost_lines(count: int, error: str) -> None:

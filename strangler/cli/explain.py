@@ -162,10 +162,8 @@ def _decide(route: Route, head: RequestHead, client: str) -> tuple[str, str]:
     by = route.canary.by
     key = sticky(by, head, client.encode())
     share = f"buckets below {route.stage.share} of 10000 get the service"
-    if key is None and by.kind == "reader":
-        return "legacy", f"{share}; a reader without a cookie gets one, and so a bucket"
     if key is None:
-        return "legacy", f"the request has nothing to tell readers apart by ({by})"
+        return "legacy", f"{share}; a reader without {by} gets a cookie, and so a bucket"
     number = bucket(key, canary_salt(route.canary.salted_by(route.key)))
     return decide(route.stage, number).target, f"bucket {number}; {share}"
 

@@ -408,10 +408,10 @@ class CachedExchange(Exchange):
         self._count(told)
         self._first_byte = time.monotonic() - self._began
         lines = b"Age: %d\r\nCache-Status: %b\r\n" % (age, status)
-        if self.reader_cookie:
+        if self.private_lines:
             line = head.index(b"\r\n")
             head = head[:line] + private(head[line:])
-        cookies = told.cookies + self.reader_cookie
+        cookies = told.cookies + self.private_lines
         if cookies:
             lines += cookies[2:] + b"\r\n"
         if self._rung is not None:

@@ -31,6 +31,8 @@ from strangler.exchange.tally import Tally
 from strangler.observe.access import AccessLog
 from strangler.resilience.breaker import State
 from strangler.rollout import READER_COOKIE, Decision, Overrides, bucket, decide, sticky
+from strangler.rollout.arm import ARM_COOKIE, forced
+from strangler.rollout.decision import FORCED
 from strangler.routing import AmbiguousPath
 from strangler.upstream import Upstream
 from strangler.wire.forward import interim_block, loops, response_block
@@ -43,13 +45,15 @@ _events = logging.getLogger("strangler.events")
 _NO_DECISION: Final = Decision("legacy", "legacy")
 _COMMON: Final = frozenset((b"GET", b"HEAD", b"POST"))
 _NOT_SERVED: Final = frozenset((b"TRACE", b"CONNECT"))
+_ARM: Final = ARM_COOKIE + b"="
 
 
 class Edge:
     """Answers readers by what the snapshot says; `swap` gives it another one between two requests.
 
     *instance* tells this site's edge from any other in Via; the workers of one edge share it ·
-    *overrides* are in force from the start, under the name *mark*.
+    *overrides* are in force from the start, under the name *mark* ·
+    *arm_key* is what testers' cookies are signed with; empty: none is believed.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Edge:
         instance: str = "",
         overrides: Overrides = NO_OVERRIDES,
         mark: str = "",
+        arm_key: bytes = b"",
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.ticker = ticker if ticker is not None else Ticker(self.loop)
@@ -76,6 +81,7 @@ class Edge:
         self.repaired = 0
         instance = instance or os.environ.get("STRANGLER_INSTANCE", "") or secrets.token_hex(3)
         self._instance = instance
+        self._arm_key = arm_key
         self._ids = secrets.token_hex(6)
         self._count = 0
         self._second = -1
@@ -365,15 +371,19 @@ class Edge:
 
     def _decide(self, plan: Plan, head: RequestHead, exchange: Exchange) -> Decision:
         """Decide a canary by the reader's bucket; a reader without one gets a cookie."""
-        by = plan.route.canary.by
-        key = sticky(by, head, exchange.client.encode())
-        if key is None and by.kind == "reader":
+        if head.fields.cookies and _ARM in head.fields.raw:
+            arm = forced(self._arm_key, plan.salt, head.cookie(ARM_COOKIE) or b"", time.time())
+            if arm is not None:
+                exchange.private_lines = b"\r\nStrangler-Arm: " + arm.encode()
+                return FORCED[arm]
+        key = sticky(plan.route.canary.by, head, exchange.client.encode())
+        if key is None:
             key = secrets.token_urlsafe(16).encode()
-            exchange.reader_cookie = (
+            exchange.private_lines = (
                 b"\r\nSet-Cookie: %b=%b; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax%b"
                 % (READER_COOKIE, key, b"; Secure" if exchange.scheme == b"https" else b"")
             )
-        return decide(plan.stage, None if key is None else bucket(key, plan.salt))
+        return decide(plan.stage, bucket(key, plan.salt))
 
     def _trusts(self, address: str) -> bool:
         """Tell whether the peer at *address* may speak for its client."""

@@ -46,7 +46,9 @@ _ALLOW: Final = ((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
 class Exchange:
     """One request on *connection* and its response.
 
-    ``client`` is the reader's address and ``scheme`` what the reader used, after the trust list.
+    ``client`` is the reader's address and ``scheme`` what the reader used, after the trust list;
+    ``private_lines`` are lines of the response (each behind its CRLF) that make it this reader's
+    alone.
     """
 
     __slots__ = (
@@ -85,7 +87,7 @@ class Exchange:
         "client",
         "id",
         "kind",
-        "reader_cookie",
+        "private_lines",
         "scheme",
     )
 
@@ -101,7 +103,7 @@ class Exchange:
         self.id = id_
         self.client = connection.peer
         self.scheme = b"https" if connection.secure else b"http"
-        self.reader_cookie = b""
+        self.private_lines = b""
         self._trusted = False
         self._fetch: Fetching | None = None
         self._status = 0
@@ -398,8 +400,8 @@ class Exchange:
         block = self._edge.mended(self._plan, upstream, head, self.scheme, self._head.authority)
         if b"date" not in head.notable:
             block += b"\r\nDate: " + self._edge.date()
-        if self.reader_cookie:
-            block = private(block) + self.reader_cookie
+        if self.private_lines:
+            block = private(block) + self.private_lines
         block += self._extra
         if self._rung is not None:
             block += self._fallen()

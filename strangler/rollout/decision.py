@@ -10,7 +10,7 @@ from .stage import Stage, Word
 
 Target = Literal["legacy", "service"]
 Reason = Literal[
-    "legacy", "shadow", "canary_in", "canary_out", "no_sticky", "live", "sealed", "retired"
+    "legacy", "shadow", "canary_in", "canary_out", "forced", "live", "sealed", "retired"
 ]
 
 
@@ -18,8 +18,8 @@ Reason = Literal[
 class Decision:
     """Who answers, why, and by which bucket (None: the stage alone decided).
 
-    The reason is a word for logs and metrics: the stage's own, or `canary_in`, `canary_out`, or
-    `no_sticky` for a canary that had nothing to tell readers apart by.
+    The reason is a word for logs and metrics: the stage's own, or of a canary `canary_in` and
+    `canary_out`, or `forced` for a tester who asked for one arm.
     """
 
     target: Target
@@ -34,11 +34,15 @@ _BY_STAGE: Final[dict[Word, Decision]] = {
     "sealed": Decision("service", "sealed"),
     "retired": Decision("service", "retired"),
 }
-_NO_STICKY: Final = Decision("legacy", "no_sticky")
+FORCED: Final[dict[Target, Decision]] = {
+    "legacy": Decision("legacy", "forced"),
+    "service": Decision("service", "forced"),
+}
+"""What is decided for a tester, by the arm that was asked for."""
 
 
 def decide(stage: Stage, bucket: int | None) -> Decision:
-    """Decide for the reader in `bucket`; only a canary looks at it.
+    """Decide for the reader in `bucket`; only a canary looks at it, and needs one (ValueError).
 
     `stage` is the effective one (override, else file).
     """
@@ -46,7 +50,7 @@ def decide(stage: Stage, bucket: int | None) -> Decision:
     if decided is not None:
         return decided
     if bucket is None:
-        return _NO_STICKY
+        raise ValueError("a canary decides by buckets")
     if bucket < stage.share:
         return Decision("service", "canary_in", bucket)
     return Decision("legacy", "canary_out", bucket)

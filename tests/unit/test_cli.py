@@ -170,7 +170,7 @@ def test_explain_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "GET", "/votar/7"]) == 0
     told = capsys.readouterr().out
     assert "canary 50%: legacy answers" in told
-    assert "nothing to tell readers apart by" in told
+    assert "gets a cookie, and so a bucket" in told
     assert "GET /votar/7 HTTP/1.1" in told
 
 

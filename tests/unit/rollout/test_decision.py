@@ -25,7 +25,6 @@ READERS = [b"reader-%d" % n for n in range(60_000)]
         ("canary 5%", 500, Decision("legacy", "canary_out", 500)),
         ("canary 0%", 0, Decision("legacy", "canary_out", 0)),
         ("canary 100%", 9999, Decision("service", "canary_in", 9999)),
-        ("canary 100%", None, Decision("legacy", "no_sticky")),
         ("live", None, Decision("service", "live")),
         ("sealed", 9999, Decision("service", "sealed")),
         ("retired", 9999, Decision("service", "retired")),
@@ -33,6 +32,11 @@ READERS = [b"reader-%d" % n for n in range(60_000)]
 )
 def test_decisions(stage: str, at: int | None, decision: Decision) -> None:
     assert decide(parse_stage(stage), at) == decision
+
+
+def test_a_canary_needs_a_bucket() -> None:
+    with pytest.raises(ValueError, match="bucket"):
+        decide(parse_stage("canary 100%"), None)
 
 
 def buckets(salt: str) -> list[int]:
