@@ -16,6 +16,7 @@ from strangler.cache.tiers import make_tier
 from strangler.cache.tiers.memory import Memory
 from strangler.cache.tiers.purges import Mark, Purge
 from strangler.cache.tiers.tier import Tier
+from strangler.cache.tiers.waste import Waste
 from strangler.observe.events import announce
 
 #: Seconds between two tries to tell a tier of a purge that it has not taken, first and longest.
@@ -72,7 +73,8 @@ class Ladder:
             for name, tier in tiers.items()
             if name != "edge"
         }
-        memory = None if edge is None else Memory[Any](edge.size or 256 << 20, soften)
+        size = (edge.size if edge is not None else None) or 256 << 20
+        memory = None if edge is None else Memory[Any](size, soften, Waste(size))
         return cls(memory, made.get("shared"), made.get("archive"))
 
     @property

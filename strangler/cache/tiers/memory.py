@@ -25,6 +25,7 @@ from typing import Final, Generic, TypeVar
 
 from strangler.cache.stored import Stored
 from strangler.cache.tiers.purges import Marks, Purge
+from strangler.cache.tiers.waste import Waste
 
 Value = TypeVar("Value")
 
@@ -34,6 +35,8 @@ VARIANTS: Final = 32
 SMALL: Final = 0.1
 #: The largest value, as a share of the budget.
 LARGEST: Final = 0.25
+#: The share of the size after which the process's own memory is looked at again.
+_LOOK: Final = 1 / 64
 
 _IN_SMALL, _IN_MAIN, _GONE = 0, 1, 2
 
@@ -61,13 +64,21 @@ class Memory(Generic[Value]):
     A value is whatever the caller wants back for a variant, with its prebuilt response in it.
     """
 
-    def __init__(self, size: int, soften: Callable[[Value], Value | None] | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        soften: Callable[[Value], Value | None] | None = None,
+        waste: Waste | None = None,
+    ) -> None:
         """Hold up to *size* bytes.
 
         soften: returns a value as stale, None to drop it; without it soft purges are hard ones
-        here, and the stale copy is the next tier's.
+        here, and the stale copy is the next tier's · waste: what the allocators keep counts too.
         """
         self.size = size
+        self._waste = waste
+        self._allowed = size
+        self._unlooked = 0
         self.marks = Marks()
         self._soften = soften
         self._entries: dict[bytes, _Entry[Value]] = {}
@@ -139,7 +150,11 @@ class Memory(Generic[Value]):
         entry.route = route
         entry.moment = self.marks.seq
         self._weigh(entry)
-        while self.used > self.size and self._entries:
+        self._unlooked += size
+        if self._waste is not None and self._unlooked > self.size * _LOOK:
+            self._unlooked = 0
+            self._allowed = self.size - self._waste.measure(self.used, len(self._entries))
+        while self.used > self._allowed and self._entries:
             self._evict()
         return entry.place != _GONE
 
