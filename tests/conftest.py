@@ -5,11 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from strangler.testing import Certificate, Edge, Scenario, Upstream, certificate, configuration
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -19,15 +24,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("python_files", pattern)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, and all stories in one: they are told side by side.
+class _ByFile(LoadFileScheduling):
+    """Keep a file's tests in one process, and all stories in one: they are told side by side."""
 
-    For pytest-xdist's ``--dist loadgroup``; nothing else looks at the mark.
-    """
-    for item in items:
-        parameters = getattr(getattr(item, "callspec", None), "params", {})
-        group = "stories" if "story" in parameters else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "stories" if _has_stories(file) else file
+
+
+@cache
+def _has_stories(file: str) -> bool:
+    path = ROOT / file
+    return path.parent.name == "scenarios" and "(story, told)" in path.read_text()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
+    """Share the tests out to xdist's processes (-n), whatever --dist says."""
+    return _ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -514,11 +514,16 @@ def tell_all(
     at_once: int = 64,
     **how: Any,
 ) -> dict[int, BaseException | None]:
-    """Tell *stories* side by side; return what came of each, by its identity."""
+    """Tell *stories* side by side; return what came of each, by its identity.
 
-    def one(story: Story) -> tuple[int, BaseException | None]:
+    One that went wrong is told once more, to another URL, when all others have been told: most
+    have lifetimes of a second, which a busy machine can let pass. A fault of the edge's goes wrong
+    both times.
+    """
+
+    def one(story: Story, **also: Any) -> tuple[int, BaseException | None]:
         try:
-            tell(story, edge, source, **how)
+            tell(story, edge, source, **(how | also))
         except BaseException as fault:
             return id(story), fault
         return id(story), None
@@ -530,7 +535,11 @@ def tell_all(
     # Those that wait go first, so that the others are told meanwhile.
     order = sorted(unique.values(), key=lambda story: -sum(ask.wait for ask in story.asks))
     with ThreadPoolExecutor(at_once, thread_name_prefix="story") as pool:
-        return dict(pool.map(one, order))
+        outcomes = dict(pool.map(one, order))
+    for story in order:
+        if outcomes[id(story)] is not None:
+            outcomes |= [one(story, under=f"{how.get('under', '')}/again")]
+    return outcomes
 
 
 Teller = Callable[[Story], None]
