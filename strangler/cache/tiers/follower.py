@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 
 from strangler.cache.tiers.health import Health
 from strangler.cache.tiers.purges import Mark, Marks, Purge
-from strangler.cache.tiers.store import Log, Store, StoreFailed
+from strangler.cache.tiers.store import Log, Store, StoreFailed, Timed
 from strangler.observe.events import announce
 
 #: Seconds between two looks at a store's log: how late another machine's purge is heard of.
@@ -140,6 +140,9 @@ class Follower:
         """Count a failure of the store and leave it alone where they are many."""
         now = time.monotonic()
         if isinstance(error, TimeoutError):
+            store = self.store
+            if side == "read" and isinstance(store, Timed) and not store.stalled(self.deadline):
+                return  # it was this process that had no time for the answer
             # A stall, be it the store's or our own loop's, hits all who wait: that is one failure.
             if now - self._failed_at < self.deadline:
                 return

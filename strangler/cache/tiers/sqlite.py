@@ -67,6 +67,9 @@ class Sqlite:
     async def close(self) -> None:
         await self.file.close()
 
+    def stalled(self, seconds: float) -> bool:
+        return self.file.stalled(seconds)
+
     async def read(self, key: bytes) -> Rows:
         return await self.file.read(lambda c: self._find(c, key))
 

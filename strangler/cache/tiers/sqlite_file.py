@@ -20,6 +20,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,8 @@ Job = Callable[[sqlite3.Connection], Any]
 MOST_WAITING: Final = 1000
 #: Jobs that are done together.
 MOST_TOGETHER: Final = 64
+#: Seconds for which a read that took long explains why others were late.
+_LATELY: Final = 0.1
 #: Milliseconds that a writer waits for another process's transaction.
 BUSY: Final = 1000
 
@@ -86,6 +89,10 @@ class File:
     def alone(self, job: Callable[[sqlite3.Connection], Result]) -> asyncio.Future[Result]:
         """Do *job* on the writing connection, outside of any transaction."""
         return self._lane(1).do(job, alone=True)
+
+    def stalled(self, seconds: float) -> bool:
+        """Tell whether reads have lately kept SQLite itself for *seconds* or longer."""
+        return self._lanes is None or self._lanes[0].stalled(seconds)
 
     def _lane(self, number: int) -> Lane:
         if self._lanes is None:
@@ -169,6 +176,7 @@ class Lane:
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
         self._ended = asyncio.Event()
+        self._watch = _Watch()
         word = "writes" if writes else "reads"
         self._thread = threading.Thread(target=self._run, name=f"sqlite-{word}", daemon=True)
         self._thread.start()
@@ -180,6 +188,9 @@ class Lane:
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.put((future, job, alone))
         return future
+
+    def stalled(self, seconds: float) -> bool:
+        return self._watch.stalled(seconds)
 
     async def close(self) -> None:
         self._waiting.put(None)
@@ -196,7 +207,9 @@ class Lane:
                     break
             open_ = batch[-1] is not None
             jobs = [item for item in batch if item is not None and not item[0].cancelled()]
+            self._watch.start()
             done = self._all(jobs) if jobs else []
+            self._watch.stop()
             with contextlib.suppress(RuntimeError):  # a loop that was closed over it
                 self._loop.call_soon_threadsafe(_settle, done)
         self._disconnect()
@@ -261,6 +274,40 @@ class Lane:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
+
+
+class _Watch:
+    """How long a lane's thread is at something, less what the loop's thread computes meanwhile.
+
+    While the loop computes it has the interpreter, and the lane waits for that, not for SQLite.
+    """
+
+    def __init__(self) -> None:
+        """Watch for the thread that calls, which is the loop's."""
+        self._clock = time.pthread_getcpuclockid(threading.get_ident())
+        self._began: tuple[float, float] | None = None
+        self._slow = (0.0, float("-inf"))  # seconds of the last that took long, and when it ended
+
+    def start(self) -> None:
+        self._began = (time.monotonic(), time.clock_gettime(self._clock))
+
+    def stop(self) -> None:
+        taken = self._taken()
+        self._began = None
+        now = time.monotonic()
+        if taken >= self._slow[0] or now - self._slow[1] > _LATELY:
+            self._slow = (taken, now)
+
+    def stalled(self, seconds: float) -> bool:
+        taken, when = self._slow
+        lately = taken >= seconds and time.monotonic() - when <= max(_LATELY, seconds)
+        return lately or self._taken() >= seconds
+
+    def _taken(self) -> float:
+        began = self._began  # the lane may end it at any time
+        if began is None:
+            return 0.0
+        return time.monotonic() - began[0] - (time.clock_gettime(self._clock) - began[1])
 
 
 def _transaction(connection: sqlite3.Connection, jobs: list[Job]) -> list[Any]:

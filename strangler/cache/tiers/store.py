@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from strangler.cache.tiers.purges import Mark
 
@@ -119,6 +119,14 @@ class Store(Protocol):
 
     async def upkeep(self) -> None:
         """Do what has to be done every few seconds: reap, evict."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A store that knows how long it really took, however late the loop hears of its answers."""
+
+    def stalled(self, seconds: float) -> bool:
+        """Tell whether reads have lately kept the store itself for *seconds* or longer."""
 
 
 def short(text: bytes) -> bytes:
