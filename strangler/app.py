@@ -25,6 +25,7 @@ from strangler.config.snapshot import Listen, ListenTls, Snapshot
 from strangler.config.watch import Watcher
 from strangler.control import process
 from strangler.control.client import Client, Unreachable, state_folder
+from strangler.control.sessions import Sessions
 from strangler.control.signing import derived, signing_key
 from strangler.control.state import State
 from strangler.control.tokens import Tokens
@@ -378,6 +379,7 @@ class _Site:
             changes=Watcher(self.options.config, digest=snapshot.hash).run,
             rejected=self.rejected,
             tokens=self.tokens,
+            sessions=Sessions(derived(self.signing, "session")),
         )
         try:
             return process.run(job, link)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all answers of the admin listener share: names, sizes, tokens, one error shape."""
+"""What all answers of the admin listener share: names, sizes, who asks, one error shape."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tornado import web
 
-from strangler.control.tokens import EVERY, Tokens
+from strangler.control.sessions import COOKIE, Sessions
+from strangler.control.tokens import EVERY, Role, Token, Tokens
 
 MOST_BYTES: Final = 64 << 10
 """The longest request body, in bytes."""
@@ -29,6 +31,21 @@ class Rejected(web.HTTPError):
         super().__init__(status, reason=reason)
         self.fields = fields or {}
         self.more = more
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, and from where: what the audit says of a change."""
+
+    who: str
+    role: str
+    address: str
+    agent: str
+    by: str
+
+    def json(self) -> dict[str, str]:
+        """Return where it came from, as the audit keeps it."""
+        return {"address": self.address, "agent": self.agent, "by": self.by}
 
 
 def is_own_name(host: str) -> bool:
@@ -58,10 +75,20 @@ class Handler(web.RequestHandler):
 
     view: Any
     tokens: Tokens
+    sessions: Sessions
+    open_reads: bool
+    #: Who asks, None where nobody has said so; `by_cookie`: a session's cookie said it.
+    token: Token | None = None
+    by_cookie = False
 
-    def initialize(self, view: Any, tokens: Tokens) -> None:
+    def initialize(
+        self, view: Any, tokens: Tokens, sessions: Sessions, open_reads: bool = True
+    ) -> None:
+        """Answer for *view*; *open_reads*: whoever reaches this listener may read."""
         self.view = view
         self.tokens = tokens
+        self.sessions = sessions
+        self.open_reads = open_reads
         self.body = b""
 
     def data_received(self, chunk: bytes) -> None:
@@ -83,9 +110,65 @@ class Handler(web.RequestHandler):
         if host is not None and not is_own_name(host):
             raise web.HTTPError(421, reason=f"{host[:100]!r} is not a name of this listener")
         self._refuse_large_bodies()
-        if self.request.method not in ("GET", "HEAD", "OPTIONS"):
+        if self.request.method not in ("GET", "HEAD"):
             self._refuse_other_sites(host or "")
+
+    def admit(self, access: str | None) -> None:
+        """Let nobody in who may not do this; see `Endpoint.access`. Raises Rejected."""
+        self.token = self._who()
+        if access == "open" or (access is None and self.open_reads):
+            return
+        role: Role = access or "viewer"  # type: ignore[assignment]
+        if self.token is None:
             self._refuse_strangers()
+        elif not self.token.reaches(role):
+            raise Rejected(
+                403, f"{self.token.who} is {self.token.role}; this needs at least {role}"
+            )
+
+    def permit(self, owners: Iterable[str], what: str) -> None:
+        """Let an owner change only what is its own: *what* belongs to the teams *owners*."""
+        token = self.token
+        foreign = [owner for owner in owners if token is None or not token.may_change(owner)]
+        if foreign:
+            whose = foreign[0] or "nobody"
+            raise Rejected(403, f"{what} belongs to {whose}: another team's needs an operator")
+
+    @property
+    def asker(self) -> Asker:
+        """Return who asks."""
+        token = self.token
+        agent = self.request.headers.get("User-Agent", "")[:200]
+        by = "console" if self.by_cookie else "cli" if agent.startswith("strangler-cli") else "api"
+        return Asker(
+            who=token.who if token is not None else "",
+            role=token.role if token is not None else "",
+            address=self.request.remote_ip or "",
+            agent="".join(letter if letter.isprintable() else "?" for letter in agent),
+            by=by,
+        )
+
+    def refuse_method(self, allowed: Iterable[str]) -> None:
+        """Answer 405 and say which methods there are."""
+        names = ["HEAD" if name == "GET" else name for name in allowed]
+        names = sorted({*names, *(["GET"] if "HEAD" in names else [])})
+        said = f"{self.request.method}: expected {' or '.join(names)}"
+        raise Rejected(405, said, {"Allow": ", ".join(names)})
+
+    def _who(self) -> Token | None:
+        """Return whose token or session the request shows."""
+        shown = self.request.headers.get("Authorization", "")
+        if shown:
+            return self.tokens.find(shown)
+        cookie = self.get_cookie(COOKIE) or ""
+        token = self.sessions.find(cookie, self.tokens.every(), time.time()) if cookie else None
+        self.by_cookie = token is not None
+        if self.by_cookie and self.request.method not in ("GET", "HEAD"):
+            headers = self.request.headers
+            if "Origin" not in headers and "Sec-Fetch-Site" not in headers:
+                # A browser says where a post comes from; who doesn't has a token to show.
+                raise Rejected(403, "a session's post without Origin")
+        return token
 
     def _refuse_large_bodies(self) -> None:
         headers = self.request.headers
@@ -106,9 +189,7 @@ class Handler(web.RequestHandler):
             raise web.HTTPError(415, reason="expected Content-Type: application/json")
 
     def _refuse_strangers(self) -> None:
-        """Let nobody change anything without a token."""
-        if self.tokens.find(self.request.headers.get("Authorization", "")) is not None:
-            return
+        """Refuse who shows no token that is known."""
         if not self.tokens.may_be_wrong(self.request.remote_ip or "", time.monotonic()):
             raise Rejected(429, "too many wrong tokens", {"Retry-After": f"{EVERY:.0f}"})
         raise Rejected(

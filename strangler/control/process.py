@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import signal
@@ -26,6 +27,7 @@ from strangler.control.asking import Asking
 from strangler.control.desk import Desk
 from strangler.control.health import Checks, Result, report
 from strangler.control.prober import Prober
+from strangler.control.sessions import Sessions
 from strangler.control.state import State
 from strangler.control.tokens import Tokens
 from strangler.edge.channel import Channel, Message
@@ -60,6 +62,7 @@ class Job:
     changes: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
     rejected: ConfigRejected | None = None
     tokens: Tokens = field(default_factory=Tokens)
+    sessions: Sessions = field(default_factory=Sessions)
 
 
 @dataclass(slots=True)
@@ -109,7 +112,9 @@ class Control:
         for channel in self._job.channels:
             channel.attach(self._on_worker)
         self._link.attach(self._on_link, self._stop.set)
-        server = Server(admin.application(self, self._job.tokens))
+        job = self._job
+        open_reads = all(map(_is_local, job.doors))
+        server = Server(admin.application(self, job.tokens, job.sessions, open_reads=open_reads))
         listeners = [
             await loop.create_server(server.protocol, sock=sock, backlog=128)
             for sock in self._job.doors
@@ -412,6 +417,14 @@ class Control:
         errors = self._rejected["errors"] if self._rejected else []
         text = self._rejected["text"] if self._rejected else []
         return {"ok": False, "error": "rejected", "errors": errors, "text": text, "status": 422}
+
+
+def _is_local(door: socket.socket) -> bool:
+    """Tell whether only this machine reaches a listener."""
+    name = door.getsockname()
+    if not isinstance(name, tuple):
+        return True  # a unix socket
+    return ipaddress.ip_address(name[0]).is_loopback
 
 
 def _rejection(text: list[str], errors: list[dict[str, Any]]) -> dict[str, Any]:

@@ -32,6 +32,21 @@ class Accepted:
     hash: str
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    """Replace *path* whole and on the disk, readable by its owner alone. Raises OSError."""
+    fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
 class State:
     """A folder that this process may write to."""
 
@@ -101,17 +116,7 @@ class State:
 
     def write(self, name: str, data: bytes) -> None:
         """Replace a file whole, so that no reader ever sees a part. Raises OSError."""
-        fd, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=self.folder)
-        try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.folder / name)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        replace_file(self.folder / name, data)
 
     def _forget_old(self, keep: str) -> None:
         with contextlib.suppress(OSError):

@@ -13,8 +13,9 @@ from tornado.ioloop import IOLoop
 
 from strangler.control import admin
 from strangler.control.desk import Purge
+from strangler.control.endpoints import ENDPOINTS
 from strangler.control.handler import Rejected
-from strangler.control.tokens import WRONG, Token, Tokens
+from strangler.control.tokens import ROLES, WRONG, Token, Tokens, hashed
 
 TOKEN = "a-token-of-enough-letters"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -121,7 +122,7 @@ def view():
 
 @pytest.fixture
 def app(view):
-    return admin.application(view, Tokens([Token("test", "admin", TOKEN.encode())]))
+    return admin.application(view, Tokens([Token("test", "admin", hashed(TOKEN))]))
 
 
 async def fetch(http_client, base_url, path, **options):
@@ -137,9 +138,9 @@ async def test_the_list_names_every_endpoint(http_client, base_url):
     response = await fetch(http_client, base_url, "/-/")
     listed = json.loads(response.body)["endpoints"]
     assert response.code == 200
-    for path in listed:
-        if path.startswith("/"):
-            assert (await fetch(http_client, base_url, path)).code == 200, path
+    assert {row.name for row in ENDPOINTS} < listed.keys()
+    for path in ("/", "/-/routes", "/-/config", "/-/workers", "/-/cache", "/-/cache/counters"):
+        assert (await fetch(http_client, base_url, path)).code == 200, path
 
 
 @pytest.mark.gen_test
@@ -418,3 +419,65 @@ async def test_what_is_held_of_an_url_is_shown(http_client, base_url, view):
     assert json.loads(response.body)["url"] == "http://www.example.com/a?b=1"
     assert view.cache.asked == [("http://www.example.com/a?b=1", [("Cookie", "a=1")])]
     assert (await fetch(http_client, base_url, "/-/cache?url=/a&header=x")).code == 400
+
+
+# -------------------------------------------------------------------- roles
+
+
+def secret(role: str) -> str:
+    return f"the-long-secret-of-{role}"
+
+
+@pytest.fixture
+def every_role(view):
+    return Tokens(Token(role, role, hashed(secret(role))) for role in ROLES)
+
+
+async def ask(http_client, base_url, row, role=None, **headers):
+    given = {"Authorization": f"Bearer {secret(role)}"} if role else {}
+    if row.method == "POST":
+        given |= {"Content-Type": "application/json"}
+    body = "[" if row.method == "POST" else None  # malformed: nothing is carried out
+    return await fetch(
+        http_client, base_url, row.path, method=row.method, body=body, headers=given | headers
+    )
+
+
+class TestBehindAName:
+    """A listener that others reach: nothing is shown without a token."""
+
+    @pytest.fixture
+    def app(self, view, every_role):
+        return admin.application(view, every_role, open_reads=False)
+
+    @pytest.mark.gen_test
+    async def test_every_row_needs_its_role(self, http_client, base_url):
+        for row in ENDPOINTS:
+            least = row.access or "viewer"
+            if least == "open":
+                assert (await ask(http_client, base_url, row)).code < 400
+                continue
+            for role in ROLES:
+                response = await ask(http_client, base_url, row, role)
+                enough = ROLES.index(role) >= ROLES.index(least)
+                assert (response.code == 403) is not enough, (row.name, role, response.body)
+
+    @pytest.mark.gen_test
+    async def test_nobody_without_a_token(self, http_client, base_url):
+        for row in ENDPOINTS[:8]:
+            if row.access != "open":
+                assert (await ask(http_client, base_url, row)).code == 401, row.name
+
+
+@pytest.mark.gen_test
+async def test_on_loopback_reading_is_open(http_client, base_url):
+    for row in ENDPOINTS:
+        if row.method == "GET" and row.access is None:
+            assert (await ask(http_client, base_url, row)).code not in (401, 403), row.name
+
+
+@pytest.mark.gen_test
+async def test_a_method_that_there_is_not(http_client, base_url):
+    response = await fetch(http_client, base_url, "/-/routes", method="POST", body="", headers=JSON)
+    assert response.code == 405
+    assert response.headers["Allow"] == "GET, HEAD"

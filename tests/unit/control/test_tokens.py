@@ -8,7 +8,16 @@ import stat
 import pytest
 
 from strangler.control.state import State
-from strangler.control.tokens import EVERY, FILE, WRONG, Token, Tokens
+from strangler.control.tokens import (
+    EVERY,
+    FILE,
+    NAMED,
+    WRONG,
+    Token,
+    Tokens,
+    hashed,
+    write_named,
+)
 
 
 def test_the_first_start_writes_one_for_its_owner_alone(tmp_path):
@@ -52,7 +61,7 @@ def test_ones_own_beside_the_files(tmp_path):
 
 @pytest.mark.parametrize("given", ["", "Bearer", "Bearer ", "Basic abc", "Bearer \u00e9", "x y z"])
 def test_what_names_no_token(given):
-    assert Tokens([Token("a", "admin", b"a" * 20)]).find(given) is None
+    assert Tokens([Token("a", "admin", hashed("a" * 20))]).find(given) is None
     assert Tokens().find(given) is None
 
 
@@ -70,3 +79,64 @@ def test_wrong_ones_come_back_slowly_and_by_address():
     for number in range(5000):
         tokens.may_be_wrong(f"address {number}", 0.0)
     assert len(tokens._wrong) <= 1000
+
+
+# -------------------------------------------------------------------- named ones
+
+
+def test_named_ones_count_as_soon_as_they_are_written(tmp_path):
+    state = State(tmp_path)
+    tokens = Tokens.of(state, {})
+    assert tokens.find("Bearer the-secret-of-ana-1") is None
+    ana = Token(
+        "ana", "owner", hashed("the-secret-of-ana-1"), frozenset({"team-a", "the b, c"[:5]})
+    )
+    write_named(tmp_path / NAMED, [ana])
+    assert tokens.find("Bearer the-secret-of-ana-1") == ana
+    assert stat.S_IMODE((tmp_path / NAMED).stat().st_mode) == 0o600
+    assert "the-secret" not in (tmp_path / NAMED).read_text()
+    write_named(tmp_path / NAMED, [])
+    assert tokens.find("Bearer the-secret-of-ana-1") is None
+    (tmp_path / NAMED).unlink()
+    assert len(tokens.every()) == 1
+
+
+def test_where_the_named_ones_are_can_be_said(tmp_path):
+    elsewhere = tmp_path / "secrets" / "tokens"
+    elsewhere.parent.mkdir()
+    write_named(elsewhere, [Token("bia", "viewer", hashed("another-long-secret"))])
+    tokens = Tokens.of(State(tmp_path), {"STRANGLER_TOKENS": str(elsewhere)})
+    assert tokens.find("Bearer another-long-secret").role == "viewer"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ana",
+        "ana admin",
+        "ana root sha256:" + "ab" * 32,
+        "ana owner sha256:" + "ab" * 32,
+        "ana viewer:team sha256:" + "ab" * 32,
+        "ana admin sha256:abcd",
+        "ana admin md5:" + "ab" * 32,
+        "a/b admin sha256:" + "ab" * 32,
+        "STRANGLER_TOKEN admin sha256:" + "ab" * 32,
+    ],
+)
+def test_a_line_that_cannot_be_read_lets_nobody_in(line, tmp_path, caplog):
+    sound = Token("bia", "admin", hashed("another-long-secret")).line()
+    (tmp_path / NAMED).write_text(f"# ours\n\n{sound}\n{line}\n")
+    tokens = Tokens.of(State(tmp_path), {})
+    for _ in range(3):
+        assert tokens.find("Bearer another-long-secret") is None
+    told = [one.fields["error"] for one in caplog.records if one.message == "tokens.unusable"]
+    assert len(told) == 1
+    assert f"{NAMED}:4:" in told[0]
+
+
+def test_roles_are_a_ladder_and_owners_have_their_own():
+    ana = Token("ana", "owner", b"", frozenset({"team-a"}))
+    assert ana.reaches("viewer") and ana.reaches("owner") and not ana.reaches("operator")
+    assert ana.may_change("team-a") and not ana.may_change("team-b") and not ana.may_change("")
+    assert Token("bia", "operator", b"").may_change("")
+    assert not Token("cid", "viewer", b"").may_change("team-a")

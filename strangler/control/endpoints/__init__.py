@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of the admin API, by what they are about; a new module adds its `ROWS` here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from strangler.control.endpoint import Endpoint
+from strangler.control.endpoints import cache, site
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (*site.ROWS, *cache.ROWS)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cache: purge, look, count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from strangler.control.endpoint import Endpoint, Parameter
+from strangler.control.handler import Handler, Rejected
+
+Told = Mapping[str, Any] | None
+
+
+async def _show(asked: Handler) -> Told:
+    url = asked.get_query_argument("url", "")
+    if not url:
+        return {**await asked.view.cache.counters()}
+    fields = []
+    for line in asked.get_query_arguments("header")[:100]:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise Rejected(400, f"header: expected NAME: VALUE, got {line[:100]}")
+        fields.append((name.strip(), value.strip()))
+    return {**await asked.view.cache.show(url, fields)}
+
+
+async def _counters(asked: Handler) -> Told:
+    return {**await asked.view.cache.counters()}
+
+
+async def _purge(asked: Handler) -> Told:
+    return {**await asked.view.cache.purge(asked.json_body())}
+
+
+_SOME: Final = {
+    "oneOf": [
+        {"type": "string", "minLength": 1},
+        {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+    ]
+}
+
+ROWS: Final = (
+    Endpoint(
+        method="GET",
+        path="/-/cache",
+        answer=_show,
+        doc="?url=URL&header=NAME: VALUE: what the tiers hold of it, or why nothing",
+        query=(
+            Parameter(name="url", doc="the page; without it, the counters"),
+            Parameter(name="header", doc="a request field, NAME: VALUE", many=True),
+        ),
+        also=(400,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/-/cache/counters",
+        answer=_counters,
+        doc="what became of each route's requests at the cache",
+    ),
+    Endpoint(
+        method="POST",
+        path="/-/purge",
+        answer=_purge,
+        doc='one of {"url": …}, {"prefix": …}, {"route": …}, {"tag": …}, {"all": true}; '
+        'with {"soft": true} it becomes stale, with {"refresh": true} it is fetched anew too',
+        access="operator",
+        body={
+            "type": "object",
+            "properties": {
+                **dict.fromkeys(("url", "prefix", "route", "tag"), _SOME),
+                **{name: {"type": "boolean"} for name in ("all", "soft", "refresh")},
+            },
+            "additionalProperties": False,
+        },
+        also=(404, 503),
+    ),
+)
