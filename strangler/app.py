@@ -34,8 +34,10 @@ from strangler.edge.channel import Channel, Message, pair
 from strangler.edge.server import Server
 from strangler.edge.supervisor import TRIAL, Seat, Supervisor, inherited
 from strangler.exchange import Edge
-from strangler.observe import events
+from strangler.exchange.counting import Counts
+from strangler.observe import events, lanes
 from strangler.observe.access import AccessLog, Form
+from strangler.observe.counters import LAYOUT
 from strangler.observe.events import announce
 from strangler.observe.writer import Writer
 
@@ -113,6 +115,7 @@ class _Site:
         self.admin: sockets.Listener | None = None
         self.workers = options.workers or self.snapshot.workers or cores()
         self.channels: list[tuple[Channel, Channel]] = []
+        self.lanes: list[int] = []
         self.upgrade_rejected = ""
         self.tokens = Tokens()
         self.signing = b""
@@ -134,6 +137,7 @@ class _Site:
         self._open()
         self.bundle = self.state.accept(self.snapshot)
         self.channels = [pair() for _ in range(self.workers)]
+        self.lanes = self._lanes()
         seats = [Seat("control", self._run_control, last=True)]
         seats += [Seat(f"worker {slot + 1}", self._worker(slot)) for slot in range(self.workers)]
         supervisor = Supervisor(
@@ -233,6 +237,26 @@ class _Site:
         for spare in (listener for group in found.values() for listener in group):
             spare.close()
 
+    def _lanes(self) -> list[int]:
+        """Make the memory that workers count in, or take over the one of before an upgrade.
+
+        A worker that drains beside its successor has a lane of its own, and so may the one before.
+        """
+        told = self.former.get("counts") or {}
+        found = [int(fd) for fd in told.get("lanes", ())]
+        for fd in found:
+            os.set_inheritable(fd, False)
+        if told.get("layout") != LAYOUT.digest.hex():
+            for fd in found:
+                os.close(fd)
+            found = []
+        wanted = 2 * self.workers + 2
+        try:
+            return found + [lanes.create() for _ in range(wanted - len(found))]
+        except OSError as problem:
+            announce("counts.lost", level=logging.WARNING, reason=problem.strerror)
+            return found
+
     def _take(
         self, listen: Listen, found: dict[str, list[sockets.Listener]], slots: int
     ) -> sockets.Listener:
@@ -279,8 +303,11 @@ class _Site:
 
     def _keep(self) -> dict[str, object]:
         kept = [*self.listeners, *([self.admin] if self.admin is not None else [])]
+        for fd in self.lanes:
+            os.set_inheritable(fd, True)
         return {
             "listeners": sockets.export(kept),
+            "counts": {"layout": LAYOUT.digest.hex(), "lanes": self.lanes},
             "activated": self.activated,
             "state": str(self.state.folder),
         }
@@ -309,7 +336,8 @@ class _Site:
     # ---------------------------------------------------------------- children
 
     def _data_plane(self, snapshot: Snapshot, access: AccessLog) -> tuple[Edge, Server]:
-        edge = Edge(snapshot, log=access, arm_key=derived(self.signing, "arm"))
+        counts = Counts(lanes.Lane.take(self.lanes))
+        edge = Edge(snapshot, log=access, arm_key=derived(self.signing, "arm"), counts=counts)
         return edge, Server(edge, limits=snapshot.limits, ticker=edge.ticker)
 
     def _worker(self, slot: int) -> Callable[[Channel], int]:
@@ -380,6 +408,7 @@ class _Site:
             rejected=self.rejected,
             tokens=self.tokens,
             sessions=Sessions(derived(self.signing, "session")),
+            lanes=self.lanes,
         )
         try:
             return process.run(job, link)

@@ -32,7 +32,9 @@ from strangler.control.state import State
 from strangler.control.tokens import Tokens
 from strangler.edge.channel import Channel, Message
 from strangler.edge.server import Server
+from strangler.observe import lanes
 from strangler.observe.events import announce
+from strangler.observe.numbers import STEP, Arms, Totals
 
 PING = 1.0
 """Seconds between two pings."""
@@ -50,7 +52,7 @@ class Job:
     bundle: path of the bundle in force · channels: one a worker slot · doors: sockets of the admin
     listener · load: reads the files, given the snapshot before and whether a loss of many routes
     is confirmed; raises ConfigRejected; may be slow · changes: calls back, on the loop, whenever
-    the files may have changed, for ever.
+    the files may have changed, for ever · lanes: descriptors of the workers' counts.
     """
 
     snapshot: Snapshot
@@ -63,6 +65,7 @@ class Job:
     rejected: ConfigRejected | None = None
     tokens: Tokens = field(default_factory=Tokens)
     sessions: Sessions = field(default_factory=Sessions)
+    lanes: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -93,6 +96,7 @@ class Control:
         self._checks = Checks()
         self._prober = Prober(self._announce)
         self._asking = Asking(job.channels)
+        self.totals = Totals(lanes.Reader(job.lanes))
         self.cache = Desk(self._asking, lambda: self._snapshot, self._slots)
         self._seq = 0
         self._draining = False
@@ -122,6 +126,7 @@ class Control:
         tasks = [
             asyncio.create_task(self._ping()),
             asyncio.create_task(self._watch()),
+            asyncio.create_task(self._add_up()),
         ]
         self._prober.follow(self._snapshot)
         self._link.send({"kind": "ready", "pid": os.getpid()})
@@ -143,6 +148,16 @@ class Control:
             self._announce()
             self._report_hung()
             await asyncio.sleep(PING)
+
+    async def _add_up(self) -> None:
+        """Close a step of the counts every second."""
+        while True:
+            await asyncio.sleep(STEP)
+            self.totals.tick()
+
+    def numbers(self) -> Arms:
+        """Return what all workers have counted since the site began, by route and target."""
+        return self.totals.numbers()
 
     def _announce(self) -> None:
         self._seq += 1

@@ -54,7 +54,8 @@ class CachedExchange(Exchange):
     """
 
     __slots__ = (
-        "_cached", "_delivery", "_fill", "_first_key", "_keeping", "_word", "key", "standby",
+        "_cached", "_delivery", "_fill", "_first_key", "_keeping", "_kept", "_word", "key",
+        "standby",
     )  # fmt: skip
 
     _cached: Cached
@@ -67,6 +68,7 @@ class CachedExchange(Exchange):
         self._delivery: Delivery | None = None
         self._keeping: Keeping | None = None
         self._word = ""
+        self._kept = False
 
     @property
     def cached(self) -> Cached:
@@ -425,8 +427,10 @@ class CachedExchange(Exchange):
         return b"%b%b\r\n" % (head, lines)
 
     def _count(self, told: Told) -> None:
+        self._kept = told.stale or told.forward is None
         if told.collapsed:
             self._cached.tally.collapsed += 1
+            self._arm.collapsed()
         if told.stale:
             self._count_word("stale")
         elif told.forward is None:
@@ -436,6 +440,10 @@ class CachedExchange(Exchange):
 
     def _count_word(self, word: str) -> None:
         self._cached.tally.count(word)
+        self._arm.cached(word)
 
     def _cache_word(self) -> str:
         return self._word
+
+    def _start(self, duration: float, error: str) -> float:
+        return 0.0 if self._kept else super()._start(duration, error)

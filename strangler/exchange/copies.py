@@ -28,6 +28,7 @@ from strangler.cache.tiers.tier import Copy, Tier, softened
 from strangler.cache.tiers.upload import Upload
 from strangler.cache.vary import select
 from strangler.config.snapshot import Snapshot
+from strangler.exchange.counting import Arm
 from strangler.observe.events import announce
 from strangler.wire.head import Fields
 
@@ -42,10 +43,13 @@ class Ready:
     """A stored response in the edge tier, with the bytes that answer a plain GET of it.
 
     ``until``: the instant up to which `wire` answers without a decision · ``entered``: when it
-    came into this tier · ``body_at``: where in `wire` the body begins; it is held only there.
+    came into this tier · ``body_at``: where in `wire` the body begins; it is held only there ·
+    ``arm``, ``hits``: who has had how many hits of it that are still to be added up.
     """
 
-    __slots__ = ("body_at", "entered", "name", "second", "stay", "stored", "until", "wire")
+    __slots__ = (
+        "arm", "body_at", "entered", "hits", "name", "second", "stay", "stored", "until", "wire",
+    )  # fmt: skip
 
     def __init__(
         self, stored: Stored, body: bytes, policy: CachePolicy, *, entered: float, name: str
@@ -58,6 +62,8 @@ class Ready:
         self.wire = body
         self.body_at = 0
         self.second = -1
+        self.arm: Arm | None = None
+        self.hits = 0
 
     @property
     def body(self) -> bytes:

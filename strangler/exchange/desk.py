@@ -264,7 +264,8 @@ class Desk:
 
     def _tally(self, after: int) -> dict[str, Any]:
         """Return the counts of the routes that cache, from number *after* on, as many as fit."""
-        tallies = list(self._edge.tallies.items())
+        self._edge.counts.settle()
+        tallies = list(self._edge.counts.tallies.items())
         routes: dict[str, Any] = {}
         size = 0
         for number in range(after, len(tallies)):

@@ -23,11 +23,11 @@ from strangler.exchange import answer
 from strangler.exchange.cache import Cache
 from strangler.exchange.cached import CachedExchange
 from strangler.exchange.copies import Copies, tiers_in_use
+from strangler.exchange.counting import Counts
 from strangler.exchange.desk import Desk
 from strangler.exchange.exchange import Exchange
 from strangler.exchange.in_force import InForce
 from strangler.exchange.plan import NO_OVERRIDES, Plan, View
-from strangler.exchange.tally import Tally
 from strangler.observe.access import AccessLog
 from strangler.resilience.breaker import State
 from strangler.rollout import READER_COOKIE, Decision, Overrides, bucket, decide, sticky
@@ -44,6 +44,8 @@ _events = logging.getLogger("strangler.events")
 
 _NO_DECISION: Final = Decision("legacy", "legacy")
 _COMMON: Final = frozenset((b"GET", b"HEAD", b"POST"))
+#: Seconds between two looks at what is under way.
+_LOOK_EVERY: Final = 1.0
 _NOT_SERVED: Final = frozenset((b"TRACE", b"CONNECT"))
 _ARM: Final = ARM_COOKIE + b"="
 
@@ -66,6 +68,7 @@ class Edge:
         overrides: Overrides = NO_OVERRIDES,
         mark: str = "",
         arm_key: bytes = b"",
+        counts: Counts | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.ticker = ticker if ticker is not None else Ticker(self.loop)
@@ -74,8 +77,9 @@ class Edge:
         self.log: Callable[[Any], object] = log.append if log is not None else _forget
         self.exchanges: set[Exchange] = set()
         self.rescued = 0
-        #: What became of each route's requests at the cache, over all generations.
-        self.tallies: dict[str, Tally] = {}
+        #: What became of each route's requests, over all generations.
+        self.counts = counts if counts is not None else Counts()
+        self._look_again = 0.0
         self._desk = Desk(self)
         self._open_tiers(snapshot)
         self.repaired = 0
@@ -94,7 +98,7 @@ class Edge:
         self.view = View(
             snapshot,
             self._upstreams(snapshot, {}),
-            self.tallies,
+            self.counts,
             ticker=self.ticker,
             changed=self._tell,
             overrides=self.in_force.overrides,
@@ -106,12 +110,13 @@ class Edge:
 
         Upstreams whose definition is unchanged keep their connections.
         """
+        self.counts.settle()
         before = self.view.upstreams
         upstreams = self._upstreams(snapshot, before)
         self.view = View(
             snapshot,
             upstreams,
-            self.tallies,
+            self.counts,
             ticker=self.ticker,
             before=self.view,
             changed=self._tell,
@@ -136,6 +141,7 @@ class Edge:
     async def close(self) -> None:
         """Drop all upstream connections."""
         self.in_force.close()
+        self.counts.settle()
         await self.cache.close()
         for upstream in self.view.everyone():
             upstream.close()
@@ -254,7 +260,11 @@ class Edge:
         wire = ready.wire
         connection.write(wire)
         connection.response_ended()
-        cached.tally.edge += 1
+        arm = plan.service_arm if service else plan.legacy_arm
+        if ready.arm is arm:
+            ready.hits += 1
+        else:
+            self.counts.first_hit(ready, arm, cached.tally)
         stored = ready.stored
         upstream = plan.service if service else plan.legacy
         self.log(
@@ -289,6 +299,7 @@ class Edge:
         """Return the answer to a request that never had a meaning, and log it."""
         self._count = count = self._count + 1
         id_ = f"{self._ids}{count:08x}"
+        self.counts.refused(error.status)
         line = start.partition(b"\r\n")[0].split(b" ")
         method = line[0][:32] if len(line) > 1 else b"-"
         target = line[1][:2000] if len(line) > 1 else b""
@@ -407,6 +418,11 @@ class Edge:
     def _tick(self, now: float) -> None:
         for upstream in self.view.everyone():
             upstream.sweep(now)
+        if now >= self._look_again:
+            self._look_again = now + _LOOK_EVERY
+            counts = self.counts
+            counts.settle()
+            counts.under_way([one.arm for one in self.exchanges])
 
 
 def client_of(peer: str, forwarded_for: bytes | None, trusts: Callable[[str], bool]) -> str:

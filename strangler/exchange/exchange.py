@@ -17,7 +17,8 @@ from strangler.cache.tiers.purges import Purge
 from strangler.clock import Waits
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
-from strangler.exchange import answer, falling
+from strangler.exchange import answer, ending, falling
+from strangler.exchange.counting import Arm
 from strangler.exchange.fetch import FOR_EVER, SAFE, Answer, Fetch, Fetching, failure_word
 from strangler.exchange.plan import Plan
 from strangler.resilience import deadline
@@ -52,6 +53,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_arm",
         "_attempts",
         "_began",
         "_chunked",
@@ -91,6 +93,7 @@ class Exchange:
         "scheme",
     )
 
+    _arm: Arm
     _plan: Plan
     _decision: Decision
     _match: Match[Route]
@@ -151,6 +154,11 @@ class Exchange:
         return self._head
 
     @property
+    def arm(self) -> Arm:
+        """Return where it is counted, once `begin` has been called."""
+        return self._arm
+
+    @property
     def plan(self) -> Plan:
         """Return the route's plan, once `begin` has been called."""
         return self._plan
@@ -180,6 +188,7 @@ class Exchange:
             self._write_whole(204, b"", fields=_ALLOW)
         else:
             self._answer_error(error.status, error.detail, fields)
+        self._edge.counts.refused(error.status)
         self._log("", "", "refused", proxy_error or error.detail)
 
     def answer_itself(self, plan: Plan, match: Match[Route]) -> None:
@@ -193,7 +202,8 @@ class Exchange:
         else:
             status = route.page.status if route.page is not None else 200
             self._write_whole(status, plan.page)
-        self._log(plan.key, "", route.action, "")
+        self._arm = plan.legacy_arm
+        self._log(plan.key, "", route.action, "", self._arm)
 
     # Beginning.
 
@@ -208,7 +218,10 @@ class Exchange:
         self._plan = plan
         self._decision = decision
         self._match = match
-        target = plan.service if decision.target == "service" else plan.legacy
+        if decision.target == "service":
+            target, self._arm = plan.service, plan.service_arm
+        else:
+            target, self._arm = plan.legacy, plan.legacy_arm
         assert target is not None
         self._upstream = target
         length = self._head.fields.length
@@ -574,24 +587,11 @@ class Exchange:
             if fetch.endpoint is not None:
                 self._endpoint = fetch.endpoint.name
 
-    def _log_end(self, error: str) -> None:
-        falling.meter(self)
-        self._log(self._plan.key, self._upstream.name, falling.reason(self), error)
+    _log_end = ending.log_end
+    _log = ending.log
 
     def _cache_word(self) -> str:
         return ""
 
-    def _log(self, route: str, target: str, reason: str, error: str) -> None:
-        head = self._head
-        edge = self._edge
-        edge.exchanges.discard(self)
-        if self._waits_total is not None:
-            self._waits_total.end(self)
-        if self._timer is not None:
-            self._timer.cancel()
-        edge.log(
-            (self._time, self.client, self.id, head.method, head.host, head.target, self._status,
-             self._sent, self._received, time.monotonic() - self._began, self._first_byte, route,
-             target, reason, self._endpoint, self._attempts, self._cache_word(), error,
-             self._why)
-        )  # fmt: skip
+    def _start(self, duration: float, error: str) -> float:
+        return ending.start(self, duration, error)

@@ -18,6 +18,7 @@ from strangler.cache.key import Keying
 from strangler.cache.policy import CachePolicy
 from strangler.clock import Ticker, Waits
 from strangler.config.snapshot import FieldEdits, Network, Route, Snapshot
+from strangler.exchange.counting import Arm, Counts
 from strangler.exchange.fetch import FOR_EVER, Fetching, Terms
 from strangler.exchange.hedging import Hedged
 from strangler.exchange.tally import Tally
@@ -86,7 +87,8 @@ class Plan:
     upstream's own · total: seconds for the whole exchange · stage: the effective one (override,
     else file) · decision: what the stage alone decides; None for a canary, which needs a bucket ·
     meter: None unless live · fallback: None where the ladder has no rung · pages: what a ladder's
-    pages hold, by rung.
+    pages hold, by rung · legacy_arm, service_arm: where its exchanges are counted, by the target
+    that they were decided for.
     """
 
     route: Route
@@ -106,6 +108,8 @@ class Plan:
     fallback: Fallback | None
     rungs: Mapping[Rung, Upstream]
     pages: Mapping[Rung, bytes]
+    legacy_arm: Arm
+    service_arm: Arm
     request_edits: Edits | None
     response_edits: Edits | None
     cached: Cached | None = None
@@ -140,6 +144,7 @@ class View:
 
     __slots__ = (
         "any_host",
+        "counts",
         "generation",
         "hosts",
         "limits",
@@ -149,7 +154,6 @@ class View:
         "plans",
         "standings",
         "table",
-        "tallies",
         "trusted",
         "upstreams",
         "wildcards",
@@ -159,7 +163,7 @@ class View:
         self,
         snapshot: Snapshot,
         upstreams: Mapping[str, Upstream],
-        tallies: dict[str, Tally] | None = None,
+        counts: Counts,
         *,
         ticker: Ticker,
         before: View | None = None,
@@ -177,7 +181,7 @@ class View:
         self.any_host = not names
         self.hosts = frozenset(name for name in names if not name.startswith(b"*."))
         self.wildcards = tuple(name[1:] for name in names if name.startswith(b"*."))
-        self.tallies = {} if tallies is None else tallies
+        self.counts = counts
         self.overrides = overrides
         known = before.standings if before is not None else {}
         self.standings: dict[Hashable, Standing] = {}
@@ -186,7 +190,7 @@ class View:
             same = _sameness(route)
             standing = known.get(same) or _standing(route, upstreams, ticker, changed)
             self.standings[same] = standing
-            self.plans[route] = _plan(route, upstreams, standing, self.tallies, overrides)
+            self.plans[route] = _plan(route, upstreams, standing, self.counts, overrides)
 
     def under(self, overrides: Overrides) -> View:
         """Return this generation under other *overrides*.
@@ -206,7 +210,7 @@ class View:
         for route in plans:
             if SITE in different or route.key in keys:
                 standing = self.standings[_sameness(route)]
-                plans[route] = _plan(route, self.upstreams, standing, self.tallies, overrides)
+                plans[route] = _plan(route, self.upstreams, standing, self.counts, overrides)
         other.plans = plans
         return other
 
@@ -297,7 +301,7 @@ def _plan(
     route: Route,
     upstreams: Mapping[str, Upstream],
     standing: Standing,
-    tallies: dict[str, Tally],
+    counts: Counts,
     overrides: Overrides,
 ) -> Plan:
     stage = _stage(route, overrides)
@@ -332,7 +336,9 @@ def _plan(
         pages={rung: Path(rung.name).read_bytes() for rung in fallback.then if rung.kind == "page"},
         request_edits=_edits(edits.request) if edits.request != _NO_EDITS else None,
         response_edits=_edits(edits.response) if edits.response != _NO_EDITS else None,
-        cached=_cached(route, tallies),
+        legacy_arm=counts.arm(route.key, "legacy" if route.action == "proxy" else "edge"),
+        service_arm=counts.arm(route.key, "service"),
+        cached=_cached(route, counts.tallies),
         page=Path(route.page.path).read_bytes() if route.page is not None else b"",
     )
 

@@ -126,7 +126,7 @@ def test_orders_that_nobody_knows(tmp_path):
 def test_counts_come_in_pieces_that_fit(tmp_path):
     async def story(desk: Desk) -> None:
         for number in range(3000):
-            tally = desk._edge.tallies[f"/route-{number}/" + "x" * 60] = Tally()
+            tally = desk._edge.counts.tallies[f"/route-{number}/" + "x" * 60] = Tally()
             tally.edge = number
             tally.not_kept(b"k", "set-cookie")
         seen: dict[str, Any] = {}

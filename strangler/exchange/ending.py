@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an exchange ends: counted once, and told in one line.
+
+These are `Exchange`'s methods, kept apart because all ends meet here, good or bad.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from strangler.exchange import falling
+from strangler.exchange.counting import Arm
+
+if TYPE_CHECKING:
+    from strangler.exchange.exchange import Exchange
+
+#: Errors that end a wait for an answer.
+_WAITED: Final = frozenset(
+    (
+        *("client_aborted", "connection_timeout", "dns_timeout", "http_response_incomplete"),
+        "http_response_timeout",
+    )
+)
+
+
+def log_end(exchange: Exchange, error: str) -> None:
+    """Count and log the end of an exchange whose route is known; *error*: a word, or empty."""
+    falling.meter(exchange)
+    log(
+        exchange,
+        exchange._plan.key,
+        exchange._upstream.name,
+        falling.reason(exchange),
+        error,
+        exchange._arm,
+    )
+
+
+def start(exchange: Exchange, duration: float, error: str) -> float:
+    """Return the seconds until the head of a fetched answer, or until it was given up.
+
+    0 where nothing was waited for.
+    """
+    return exchange._first_byte or (duration if error in _WAITED else 0.0)
+
+
+def log(
+    exchange: Exchange, route: str, target: str, reason: str, error: str, arm: Arm | None = None
+) -> None:
+    """Forget an exchange that has ended, count it for *arm*, and log its one line."""
+    head = exchange._head
+    edge = exchange._edge
+    edge.exchanges.discard(exchange)
+    if exchange._waits_total is not None:
+        exchange._waits_total.end(exchange)
+    if exchange._timer is not None:
+        exchange._timer.cancel()
+    duration = time.monotonic() - exchange._began
+    if arm is not None:
+        arm.ended(
+            exchange._status, duration=duration, start=exchange._start(duration, error),
+            sent=exchange._sent, received=exchange._received, error=error, rung=exchange._rung,
+            failure=exchange._failure,
+        )  # fmt: skip
+    edge.log(
+        (exchange._time, exchange.client, exchange.id, head.method, head.host, head.target,
+         exchange._status, exchange._sent, exchange._received, duration, exchange._first_byte,
+         route, target, reason, exchange._endpoint, exchange._attempts, exchange._cache_word(),
+         error, exchange._why)
+    )  # fmt: skip
