@@ -21,7 +21,7 @@ import socket
 import struct
 import sys
 import termios
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from strangler.config.snapshot import Limits
 from strangler.errors import RequestRejected
@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
         self.busy = False
         self.receiver: Receiver | None = None
         self.written = 0
-        self.told: tuple[bytes, int, bytes] | None = None
+        self.told: Any = None
         self._body: Length | Chunked | None = None
         self._buffer: bytes | bytearray = b""
         self._choked = False

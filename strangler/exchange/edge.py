@@ -37,7 +37,6 @@ from strangler.routing import AmbiguousPath
 from strangler.upstream import Upstream
 from strangler.wire.forward import interim_block, loops, response_block
 from strangler.wire.head import RequestHead, ResponseHead, members
-from strangler.wire.repair import REPAIRED
 from strangler.wire.request import Via
 
 _events = logging.getLogger("strangler.events")
@@ -288,7 +287,7 @@ class Edge:
     ) -> bytes:
         """Return the field block of a response as readers may see it: its repairs and edits."""
         block = response_block(head) if head.status != 204 else interim_block(head)
-        if not REPAIRED.isdisjoint(head.notable):
+        if head.repairable:
             block, count = upstream.repair.apply(block, scheme, authority)
             self.repaired += count
         if plan.response_edits is not None:

@@ -17,7 +17,7 @@ from strangler.cache.tiers.purges import Purge
 from strangler.clock import Waits
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
-from strangler.exchange import answer, ending, falling
+from strangler.exchange import answer, composing, ending, falling
 from strangler.exchange.counting import Arm
 from strangler.exchange.fetch import FOR_EVER, SAFE, Answer, Fetch, Fetching, failure_word
 from strangler.exchange.plan import Plan
@@ -35,7 +35,7 @@ from strangler.wire.forward import (
 from strangler.wire.framing import Body, Length, chunk, last_chunk
 from strangler.wire.head import RequestHead, ResponseHead
 from strangler.wire.private import private
-from strangler.wire.request import Request, compose, reader_lines
+from strangler.wire.request import Request
 
 if TYPE_CHECKING:
     from strangler.edge.http1 import Connection
@@ -262,43 +262,7 @@ class Exchange:
     def _received_whole(self) -> bool:
         return not self._connection.reading_body
 
-    def _request(self, upstream: Upstream) -> Request:
-        """Return the upstream request for *upstream*."""
-        head = self._head
-        plan = self._plan
-        route = plan.route
-        chosen = upstream is plan.target
-        target = head.rest
-        if route.rewrite is not None and chosen:
-            target = route.rewrite.apply(head.path, self._match.params)
-            if head.query or head.rest.endswith(b"?"):
-                target += b"?" + head.query
-        return compose(
-            head,
-            target=target,
-            host_mode=route.host_mode if chosen else "keep",
-            trusted=self._trusted,
-            reader=self._reader_lines() + self.id.encode(),
-            edits=plan.request_edits,
-        )
-
-    def _reader_lines(self) -> bytes:
-        """Return the lines that say who the reader is, kept with the connection where they last."""
-        connection, head = self._connection, self._head
-        lasting = not self._trusted and not head.fields.via
-        told = connection.told
-        if lasting and told is not None and told[:2] == (head.authority, head.version):
-            return told[2]
-        lines = reader_lines(
-            head,
-            peer=connection.peer,
-            scheme=self.scheme,
-            trusted=self._trusted,
-            via=self._edge.via,
-        )
-        if lasting:
-            connection.told = (head.authority, head.version, lines)
-        return lines
+    _request = composing.request
 
     # The engine's receiver: the request body.
 
@@ -392,7 +356,7 @@ class Exchange:
             return
         block = self.head_block(upstream, head, body)
         connection = self._connection
-        data = b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, block)
+        data = b"%b%b\r\n\r\n" % (head.start, block)
         if payload:
             self._sent = len(payload)
             data += chunk(payload) if self._chunked else payload
@@ -411,7 +375,7 @@ class Exchange:
         status = self._status = head.status
         connection = self._connection
         block = self._edge.mended(self._plan, upstream, head, self.scheme, self._head.authority)
-        if b"date" not in head.notable:
+        if not head.dated:
             block += b"\r\nDate: " + self._edge.date()
         if self.private_lines:
             block = private(block) + self.private_lines

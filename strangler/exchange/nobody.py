@@ -22,7 +22,7 @@ class Nobody:
         self.peer = "127.0.0.1"
         self.secure = secure
         self.keep_alive = True
-        self.told: tuple[bytes, int, bytes] | None = None
+        self.told: Any = None
         self.transport = self
         self.ended = asyncio.Event()
         self.broken = False

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from strangler.clock import Waits
 from strangler.errors import AttemptFailed
 from strangler.wire.framing import Body, MalformedBody, UntilClose, response_body
-from strangler.wire.head import ResponseHead, members
+from strangler.wire.head import ResponseHead
 
 if TYPE_CHECKING:
     from strangler.upstream.endpoint import Endpoint
@@ -305,7 +305,7 @@ class UpstreamConnection(asyncio.Protocol):
         if body is None:
             self._fail("http_protocol_error", "response framing that can't be trusted")
             return
-        self._keep = _keeps_alive(head)
+        self._keep = head.keep_alive
         payload = b""
         if rest:
             if body.ended:
@@ -382,13 +382,3 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.abort()
         if taker is not None:
             taker.attempt_failed(AttemptFailed(error, detail))
-
-
-def _keeps_alive(head: ResponseHead) -> bool:
-    """Tell whether the endpoint keeps the connection (RFC 9112 §9.3)."""
-    if not head.connection:
-        return head.version == 11
-    options = members(head.connection)
-    if b"close" in options:
-        return False
-    return head.version == 11 or b"keep-alive" in options

@@ -94,6 +94,13 @@ def response_block(head: ResponseHead) -> bytes:
 
     Content-Length stays; the caller adds Transfer-Encoding, Connection and Date where they belong.
     """
+    block = head.block
+    if block is None:
+        block = head.block = _edited(head)
+    return block
+
+
+def _edited(head: ResponseHead) -> bytes:
     raw = head.raw
     lower = head.lower
     for name in head.notable:

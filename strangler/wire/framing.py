@@ -15,7 +15,6 @@ from typing import Final
 from strangler.wire.head import FIELD_BLOCK, ResponseHead
 
 _CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
-_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 #: Largest chunk, in bytes: what is larger is an attempt at an overflow.
 SIZE_LIMIT: Final = 1 << 48
 #: Longest chunk line and trailer section that are read, in bytes.
@@ -195,19 +194,16 @@ def response_body(method: bytes, head: ResponseHead) -> Body | None:
     RFC 9112 §6.3, more strictly: several lengths, a length beside Transfer-Encoding, or any
     coding but `chunked` are refused rather than guessed at. *method* is the request's.
     """
-    length, coding = head.length, head.coding
+    status, coding = head.status, head.coding
     if coding is not None:
-        if coding != b"chunked" or length is not None or head.version == 10:
+        if coding != b"chunked" or head.length is not None or head.version == 10:
             return None
-        if head.status < 200 or head.status == 204:
+        if status < 200 or status == 204:
             return None
-        body: Body = Chunked()
-    elif length is not None:
-        if _DIGITS.fullmatch(length) is None:
-            return None
-        body = Length(int(length))
-    else:
-        body = UntilClose()
-    if method == b"HEAD" or head.status in (204, 304) or head.status < 200:
+    elif head.size < 0 and head.length is not None:
+        return None
+    if method == b"HEAD" or status == 304 or status == 204 or status < 200:
         return Length(0)
-    return body
+    if coding is not None:
+        return Chunked()
+    return UntilClose() if head.length is None else Length(head.size)

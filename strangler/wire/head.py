@@ -10,7 +10,8 @@ The expressions are stricter than RFC 9112 asks a recipient to be in three place
 way to make two readers disagree: a bare LF or CR, obs-fold, and space before the colon are always
 refused. Request blocks get a second opinion: llhttp reads the same bytes and must see the same
 end of the message, or the request is refused. A connection's requests mostly repeat their block,
-so parsed request blocks are kept in a small table and a repeated one costs a look-up.
+so parsed request blocks are kept in a small table and a repeated one costs a look-up. So are the
+heads of responses, which an upstream repeats while many ask for the same.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Final
 import httptools
 
 from strangler.errors import RequestRejected
+from strangler.wire.repair import REPAIRED
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _BLOCK: Final = rb"(?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
@@ -309,20 +311,48 @@ class ResponseHead(Fields):
     """The head of a response, with what frames it and what a proxy has to look at.
 
     ``version`` is 10 or 11. ``length`` and ``coding`` are the values of Content-Length and
-    Transfer-Encoding (None where there is none, a comma where there are several), ``connection``
-    the options of Connection in lower case; ``notable`` lists the lower-case names, as often as
-    they occur, of the fields above and of those that are per hop, repaired, or added if missing.
+    Transfer-Encoding (None where there is none, a comma where there are several), ``size`` is
+    Content-Length as a number (-1: none, or no number), ``connection`` the options of Connection
+    in lower case, ``keep_alive`` what they and the version say; ``notable`` lists the lower-case
+    names, as often as they occur, of the fields above and of those that are per hop, repaired,
+    or added if missing; ``dated`` tells of Date, ``repairable`` of those that are repaired.
+    ``start`` is the status line as readers get it, and ``block`` where `strangler.wire.forward`
+    keeps what it made of the fields.
+
+    Nobody changes a head once it is parsed: the same bytes may be given the same head again.
     """
 
-    __slots__ = ("coding", "connection", "length", "notable", "reason", "status", "version")
+    __slots__ = (
+        "block",
+        "coding",
+        "connection",
+        "dated",
+        "keep_alive",
+        "length",
+        "notable",
+        "reason",
+        "repairable",
+        "size",
+        "start",
+        "status",
+        "version",
+    )
 
     status: int
     version: int
     reason: bytes
+    start: bytes
+    block: bytes | None
+    keep_alive: bool
+    dated: bool
+    repairable: bool
 
     @classmethod
     def parse(cls, raw: bytes) -> ResponseHead | None:
         """Return the validated head in *raw*, or None where it breaks RFC 9112 §4 or §5."""
+        known = _parsed_heads.get(raw)
+        if known is not None:
+            return known
         found = RESPONSE_HEAD.fullmatch(raw)
         if found is None:
             return None
@@ -331,7 +361,14 @@ class ResponseHead(Fields):
         head.version = 10 if minor == b"0" else 11
         head.status = int(status)
         head.reason = reason or b""
+        head.start = b"HTTP/1.1 %b %b" % (status, head.reason)
+        head.block = None
         head._note()
+        # Seen again within the second, as Date goes: what many readers ask for now.
+        if len(raw) <= _PARSED_HEAD_BYTES and b"set-cookie" not in head.notable:
+            if len(_parsed_heads) >= _PARSED_HEADS:
+                _parsed_heads.clear()
+            _parsed_heads[raw] = head
         return head
 
     def _note(self) -> None:
@@ -348,6 +385,16 @@ class ResponseHead(Fields):
                 self.connection = self.connection + b"," + value if self.connection else value
             elif name == b"transfer-encoding":
                 self.coding = value.strip(b" \t") if self.coding is None else b","
+        length = self.length
+        numeric = length is not None and _DIGITS.fullmatch(length) is not None
+        self.size = int(length) if length is not None and numeric else -1
+        self.dated = b"date" in self.notable
+        self.repairable = not REPAIRED.isdisjoint(self.notable)
+        self.keep_alive = self.version == 11
+        if self.connection:
+            options = members(self.connection)
+            kept = self.keep_alive or b"keep-alive" in options
+            self.keep_alive = kept and b"close" not in options
 
 
 def host_of(authority: bytes) -> bytes:
@@ -363,6 +410,9 @@ def host_of(authority: bytes) -> bytes:
     return found[1].lower()
 
 
+_PARSED_HEADS: Final = 1024
+_PARSED_HEAD_BYTES: Final = 1024
+_parsed_heads: dict[bytes, ResponseHead] = {}
 _PARSED_BLOCKS: Final = 2048
 _PARSED_BYTES: Final = 2048
 _parsed: dict[bytes, RequestFields] = {}

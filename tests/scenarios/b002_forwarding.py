@@ -304,3 +304,44 @@ def test_secrets_of_a_request_are_not_in_the_log(edge):
         client.read().expect(200)
     edge.wait_log("/secrets")
     assert "s3cret" not in edge.log
+
+
+def test_what_a_connection_remembers_of_one_request_never_shows_in_another(edge, origin, materia):
+    plain, other = [("Host", "a.test"), ("X-A", "1")], [("Host", "b.test"), ("Cookie", "a=1")]
+    asked = [
+        ("GET", "/one", plain, b""),
+        ("GET", "/two?b=1", plain, b""),
+        ("HEAD", "/two", plain, b""),
+        ("GET", "/feed.xml", plain, b""),
+        ("GET", "/one", other, b""),
+        ("GET", "/up/x", plain, b""),
+        ("GET", "/as/x", plain, b""),
+        ("GET", "/as/y", plain, b""),
+        ("GET", "/strip/x", plain, b""),
+        ("GET", "/strip/y", plain, b""),
+        ("GET", "http://c.test/absolute", plain, b""),
+        ("GET", "/one", [*plain, ("Via", "1.1 other")], b""),
+        ("POST", "/one", [*plain, ("Content-Length", "2")], b"ab"),
+        ("GET", "/one", [*plain, ("Content-Length", "0")], b""),
+        ("GET", "/rescued/x", plain, b""),
+        ("GET", "/rescued/y", plain, b""),
+        ("GET", "/one", [*plain, ("X-Large", "v" * 4000)], b""),
+        ("GET", "/one", plain, b""),
+    ]
+
+    def seen(client, method, path, fields, body):
+        client.send(build(method, path, fields, body=body or None))
+        client.read(method).expect(200)
+        request = max(
+            (upstream.requests[-1] for upstream in (origin, materia) if upstream.requests),
+            key=lambda one: one.get("X-Request-Id"),
+        )
+        told = [pair for pair in request.fields if pair[0].lower() != b"x-request-id"]
+        told = [pair for pair in told if pair[0].lower() != b"x-deadline-ms"]
+        return request.method, request.target, told
+
+    with edge.client() as same:
+        together = [seen(same, *each) for each in asked]
+    for each, got in zip(asked, together, strict=True):
+        with edge.client() as fresh:
+            assert seen(fresh, *each) == got, each

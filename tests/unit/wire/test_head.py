@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from strangler.errors import RequestRejected
+from strangler.wire import head as heads
 from strangler.wire.head import RequestHead, ResponseHead, host_of, members
 
 OK = b"GET /a?b=c HTTP/1.1\r\nHost: www.example.com\r\n\r\n"
@@ -222,3 +223,44 @@ def test_small_readers() -> None:
     assert members(b" a ,, b,") == [b"a", b"b"]
     assert host_of(b"WWW.Example.com:80") == b"www.example.com"
     assert host_of(b"") == b""
+
+
+def _answer(*lines: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+
+
+def test_a_repeated_response_head_is_read_once() -> None:
+    raw = _answer(b"Content-Length: 5", b"ETag: repeated")
+    head = ResponseHead.parse(raw)
+    assert head is not None and ResponseHead.parse(bytes(bytearray(raw))) is head
+    other = ResponseHead.parse(_answer(b"Content-Length: 6", b"ETag: repeated"))
+    assert other is not None and (head.size, other.size) == (5, 6)
+
+
+def test_heads_that_set_cookies_or_are_long_are_not_kept() -> None:
+    for raw in (_answer(b"Set-Cookie: a=b"), _answer(b"X-Long: " + b"v" * 2000)):
+        assert ResponseHead.parse(raw) is not ResponseHead.parse(bytes(bytearray(raw)))
+
+
+def test_kept_response_heads_are_bounded() -> None:
+    for number in range(5000):
+        ResponseHead.parse(_answer(b"ETag: %d" % number))
+    assert len(heads._parsed_heads) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "kept"),
+    [
+        ("1", None, True),
+        ("1", "close", False),
+        ("1", "Keep-Alive, CLOSE", False),
+        ("1", "x", True),
+        ("0", None, False),
+        ("0", "keep-alive", True),
+        ("0", "close, keep-alive", False),
+    ],
+)
+def test_whether_the_upstream_keeps_the_connection(version, connection, kept):
+    line = f"Connection: {connection}\r\n" if connection is not None else ""
+    head = ResponseHead.parse(f"HTTP/1.{version} 200 OK\r\n{line}\r\n".encode())
+    assert head is not None and head.keep_alive is kept
