@@ -85,7 +85,8 @@ class Cache:
         self.copies = copies
         self._fills: dict[bytes, Fill] = {}
         self._passed: dict[bytes, float] = {}
-        self._lacking: dict[bytes, tuple[float, int]] = {}
+        #: What a target lately said that it hasn't got: until when, and by which status.
+        self.absent: dict[bytes, tuple[float, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, exchange: CachedExchange, plan: Plan, cached: Cached, key: bytes) -> None:
@@ -325,15 +326,15 @@ class Cache:
         During a rollout old pages name assets that only the other side has; each of their
         readers would cost the new side a 404 first.
         """
-        if len(self._lacking) >= _MOST_PASSED:
-            self._lacking.clear()
-        self._lacking[key] = (time.monotonic() + LACKING, status)
+        if len(self.absent) >= _MOST_PASSED:
+            self.absent.clear()
+        self.absent[key] = (time.monotonic() + LACKING, status)
 
     def lacking(self, key: bytes) -> int:
         """Return the status by which the target lately said that it hasn't got *key*, or 0."""
-        if not self._lacking:
+        if not self.absent:
             return 0
-        until, status = self._lacking.get(key, (0.0, 0))
+        until, status = self.absent.get(key, (0.0, 0))
         return status if until > time.monotonic() else 0
 
     def release(self, tier: Tier, key: bytes, token: bytes) -> None:

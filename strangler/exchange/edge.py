@@ -20,6 +20,7 @@ from strangler.config.snapshot import Snapshot
 from strangler.edge.http1 import Connection
 from strangler.errors import RequestRejected
 from strangler.exchange import answer
+from strangler.exchange.arms import decide_canary
 from strangler.exchange.cache import Cache
 from strangler.exchange.cached import CachedExchange
 from strangler.exchange.copies import Copies, tiers_in_use
@@ -30,9 +31,7 @@ from strangler.exchange.in_force import InForce
 from strangler.exchange.plan import NO_OVERRIDES, Plan, View
 from strangler.observe.access import AccessLog
 from strangler.resilience.breaker import State
-from strangler.rollout import READER_COOKIE, Decision, Overrides, bucket, decide, sticky
-from strangler.rollout.arm import ARM_COOKIE, forced
-from strangler.rollout.decision import FORCED
+from strangler.rollout import Decision, Overrides
 from strangler.routing import AmbiguousPath
 from strangler.upstream import Upstream
 from strangler.wire.forward import interim_block, loops, response_block
@@ -46,7 +45,6 @@ _COMMON: Final = frozenset((b"GET", b"HEAD", b"POST"))
 #: Seconds between two looks at what is under way.
 _LOOK_EVERY: Final = 1.0
 _NOT_SERVED: Final = frozenset((b"TRACE", b"CONNECT"))
-_ARM: Final = ARM_COOKIE + b"="
 
 
 class Edge:
@@ -84,7 +82,7 @@ class Edge:
         self.repaired = 0
         instance = instance or os.environ.get("STRANGLER_INSTANCE", "") or secrets.token_hex(3)
         self._instance = instance
-        self._arm_key = arm_key
+        self.arm_key = arm_key
         self._ids = secrets.token_hex(6)
         self._count = 0
         self._second = -1
@@ -212,7 +210,7 @@ class Edge:
             return None
         decision = plan.decision
         if decision is None:
-            decision = self._decide(plan, head, exchange)
+            decision = decide_canary(self, plan, head, exchange)
         try:
             return exchange.begin(plan, decision, match)
         except AmbiguousPath as error:
@@ -378,22 +376,6 @@ class Edge:
             else:
                 kept[name] = Upstream(definition, self.ticker, changed=self._tell)
         return kept
-
-    def _decide(self, plan: Plan, head: RequestHead, exchange: Exchange) -> Decision:
-        """Decide a canary by the reader's bucket; a reader without one gets a cookie."""
-        if head.fields.cookies and _ARM in head.fields.raw:
-            arm = forced(self._arm_key, plan.salt, head.cookie(ARM_COOKIE) or b"", time.time())
-            if arm is not None:
-                exchange.private_lines = b"\r\nStrangler-Arm: " + arm.encode()
-                return FORCED[arm]
-        key = sticky(plan.route.canary.by, head, exchange.client.encode())
-        if key is None:
-            key = secrets.token_urlsafe(16).encode()
-            exchange.private_lines = (
-                b"\r\nSet-Cookie: %b=%b; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax%b"
-                % (READER_COOKIE, key, b"; Secure" if exchange.scheme == b"https" else b"")
-            )
-        return decide(plan.stage, bucket(key, plan.salt))
 
     def _trusts(self, address: str) -> bool:
         """Tell whether the peer at *address* may speak for its client."""

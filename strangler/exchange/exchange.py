@@ -210,7 +210,9 @@ class Exchange:
     def begin(self, plan: Plan, decision: Decision, match: Match[Route]) -> Exchange | None:
         """Start the fetch that *decision* asks for."""
         if self._accept(plan, decision, match):
-            self._start_fetch(self._upstream, self._request(self._upstream))
+            absent = plan.elsewhere and self._edge.cache.absent
+            if not absent or not falling.fall_where_absent(self):
+                self._start_fetch(self._upstream, self._request(self._upstream))
         return None if self._over else self
 
     def _accept(self, plan: Plan, decision: Decision, match: Match[Route]) -> bool:
@@ -353,6 +355,7 @@ class Exchange:
         upstream = self._upstream
         upstream.succeeded += 1
         if head.status >= 400 and self._fall(head.status, answer=(head, body, payload)):
+            falling.note_absent(self)
             return
         block = self.head_block(upstream, head, body)
         connection = self._connection

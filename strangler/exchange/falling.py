@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from strangler.errors import AttemptFailed
 from strangler.exchange import answer as own
 from strangler.resilience import ladder
 from strangler.resilience.policy import Rung
 from strangler.resilience.retry import WORTHWHILE
+from strangler.rollout.asset import ABSENT
+
+_READING: Final = frozenset((b"GET", b"HEAD"))
 
 if TYPE_CHECKING:
     from strangler.exchange.exchange import Exchange
@@ -35,7 +38,10 @@ def fall(
     What failed is dropped whole: not a field of it reaches the reader. An *answer* that came
     whole is kept, and given after all where no rung has a better one.
     """
-    policy = exchange._plan.fallback
+    plan = exchange._plan
+    first = exchange._failure or failure
+    decided = plan.service if exchange._decision.target == "service" else plan.legacy
+    policy = plan.ladder(first, exchange._head, decided)
     if policy is None or (answer is not None and failure not in policy.when):
         return False
     fetch = exchange._fetch
@@ -43,7 +49,6 @@ def fall(
     if fetch is not None:
         exchange._was_sent = exchange._was_sent or fetch.sent
         replay = fetch.replay
-    first = exchange._failure or failure
     step = ladder.descend(
         policy,
         first,
@@ -66,6 +71,27 @@ def fall(
     exchange._rung = step.rung
     exchange._take(step.rung, replay or b"")
     return True
+
+
+def note_absent(exchange: Exchange) -> None:
+    """Remember that the decided target hasn't got this asset, where that is why it fell."""
+    failure = exchange._failure
+    if failure in ABSENT and isinstance(failure, int) and exchange._head.method in _READING:
+        exchange._edge.cache.lacks(_asset_key(exchange), failure)
+
+
+def fall_where_absent(exchange: Exchange) -> bool:
+    """Fall at once where the decided target lately said that it hasn't got this asset."""
+    if exchange._head.method not in _READING:
+        return False
+    status = exchange._edge.cache.lacking(_asset_key(exchange))
+    return bool(status) and exchange._fall(status)
+
+
+def _asset_key(exchange: Exchange) -> bytes:
+    """Return by what an asset is remembered that the decided target lacks."""
+    head = exchange._head
+    return b"%b\n%b%b" % (exchange._decision.target.encode(), head.authority, head.rest)
 
 
 def useless(exchange: Exchange) -> Mapping[str, str]:

@@ -564,7 +564,7 @@ class Fill:
         """Let each reader fall back as its route says; False where the route doesn't say so."""
         head, body, _ = answer
         lost = self.kind != "live" and not body.ended  # already the other answer, and no third
-        if lost or not self._plan.falls(head.status):
+        if lost or not self._plan.falls(head.status, self._head, self._upstream):
             return False
         error = AttemptFailed("http_response_incomplete", f"status {head.status}")
         self._fail_readers(error, head.status, answer if body.ended else None)

@@ -25,14 +25,16 @@ from strangler.exchange.tally import Tally
 from strangler.resilience.deadline import Deadline
 from strangler.resilience.dependence import Dependence
 from strangler.resilience.hedge import Latency
-from strangler.resilience.policy import Breaker, Fallback, Rung
+from strangler.resilience.policy import Breaker, Failures, Fallback, Rung
 from strangler.resilience.protection import Kind
 from strangler.rollout import Decision, Overrides, Stage, canary_salt, decide
+from strangler.rollout.asset import ABSENT, is_fingerprinted
 from strangler.rollout.override import SITE, scope_of
 from strangler.routing import Table
 from strangler.upstream import Circuit, Gate, Places, Upstream
 from strangler.upstream.places import Entrant, no_place
 from strangler.upstream.upstream import TimeLimits
+from strangler.wire.head import RequestHead
 from strangler.wire.request import Edits
 
 #: Share of the head's limit at which its nearness is told: a migration must not meet the limit.
@@ -40,6 +42,8 @@ _NEAR: Final = 0.7
 _NO_EDITS: Final = FieldEdits()
 #: What operators have chosen where they have chosen nothing.
 NO_OVERRIDES: Final = Overrides()
+_ABSENT: Final = Failures(frozenset(), ABSENT)
+_READING: Final = frozenset((b"GET", b"HEAD"))
 #: Routes whose dependence on legacy a status tells: a message to control has 64 KiB.
 _MOST_TOLD: Final = 100
 
@@ -86,9 +90,10 @@ class Plan:
     path goes for it alone · terms: of a fetch from target for a reader · limits: None: the
     upstream's own · total: seconds for the whole exchange · stage: the effective one (override,
     else file) · decision: what the stage alone decides; None for a canary, which needs a bucket ·
-    meter: None unless live · fallback: None where the ladder has no rung · pages: what a ladder's
-    pages hold, by rung · legacy_arm, service_arm: where its exchanges are counted, by the target
-    that they were decided for.
+    meter: None unless live · fallback: None where the ladder has no rung · elsewhere: by the
+    upstream that lacks a fingerprinted asset, who may have it; empty where there is one side only ·
+    pages: what a ladder's pages hold, by rung · legacy_arm, service_arm: where its exchanges are
+    counted, by the target that they were decided for.
     """
 
     route: Route
@@ -106,6 +111,7 @@ class Plan:
     salt: str
     most_body: int | None
     fallback: Fallback | None
+    elsewhere: Mapping[Upstream, Fallback]
     rungs: Mapping[Rung, Upstream]
     pages: Mapping[Rung, bytes]
     legacy_arm: Arm
@@ -115,9 +121,25 @@ class Plan:
     cached: Cached | None = None
     page: bytes = b""
 
-    def falls(self, failure: int | str) -> bool:
-        """Tell whether the ladder is for *failure*."""
-        return self.fallback is not None and failure in self.fallback.when
+    def ladder(
+        self, failure: int | str, head: RequestHead, decided: Upstream | None
+    ) -> Fallback | None:
+        """Return the ladder for *failure* of the *decided* target, None where there is none.
+
+        What the route says goes first, but for legacy's lack: only we know of its other side.
+        """
+        policy = self.fallback
+        if failure not in ABSENT or not self.elsewhere or head.method not in _READING:
+            return policy
+        listed = policy is not None and failure in policy.when
+        if (listed and decided is self.service) or not is_fingerprinted(head.path):
+            return policy
+        return self.elsewhere.get(decided, policy) if decided is not None else policy
+
+    def falls(self, failure: int | str, head: RequestHead, decided: Upstream) -> bool:
+        """Tell whether there is a ladder for this *failure* of the *decided* target."""
+        policy = self.ladder(failure, head, decided)
+        return policy is not None and failure in policy.when
 
     def within(self, now: float) -> Deadline:
         """Return the deadline of a fetch that begins at *now* and is nobody's alone."""
@@ -313,7 +335,14 @@ def _plan(
     limits = None
     if target is not None and route.timeouts is not None:
         limits = target.time_limits(route.timeouts)
-    rungs = {rung: upstreams[rung.name] for rung in fallback.then if rung.kind == "upstream"}
+    elsewhere = _elsewhere(service, legacy, stage)
+    ladders = (fallback, *elsewhere.values())
+    rungs = {
+        rung: upstreams[rung.name]
+        for ladder in ladders
+        for rung in ladder.then
+        if rung.kind == "upstream"
+    }
     if legacy is not None:
         rungs[Rung("legacy")] = legacy
     return Plan(
@@ -332,6 +361,7 @@ def _plan(
         salt=canary_salt(route.canary.salted_by(route.key)),
         most_body=route.body.max,
         fallback=fallback if fallback.then else None,
+        elsewhere=elsewhere,
         rungs=rungs,
         pages={rung: Path(rung.name).read_bytes() for rung in fallback.then if rung.kind == "page"},
         request_edits=_edits(edits.request) if edits.request != _NO_EDITS else None,
@@ -341,6 +371,21 @@ def _plan(
         cached=_cached(route, counts.tallies),
         page=Path(route.page.path).read_bytes() if route.page is not None else b"",
     )
+
+
+def _elsewhere(
+    service: Upstream | None, legacy: Upstream | None, stage: Stage
+) -> Mapping[Upstream, Fallback]:
+    """Return for each side of a route the ladder for the assets that it lacks.
+
+    From sealed on the service has to prove that it needs nobody.
+    """
+    if service is None or legacy is None or stage.word in ("sealed", "retired"):
+        return {}
+    return {
+        service: Fallback(when=_ABSENT, then=(Rung("legacy"),)),
+        legacy: Fallback(when=_ABSENT, then=(Rung("upstream", service.name),)),
+    }
 
 
 def _terms(

@@ -10,7 +10,7 @@ from .stage import Stage, Word
 
 Target = Literal["legacy", "service"]
 Reason = Literal[
-    "legacy", "shadow", "canary_in", "canary_out", "forced", "live", "sealed", "retired"
+    "legacy", "shadow", "canary_in", "canary_out", "forced", "page_arm", "live", "sealed", "retired"
 ]
 
 
@@ -19,7 +19,8 @@ class Decision:
     """Who answers, why, and by which bucket (None: the stage alone decided).
 
     The reason is a word for logs and metrics: the stage's own, or of a canary `canary_in` and
-    `canary_out`, or `forced` for a tester who asked for one arm.
+    `canary_out`, or `forced` for a tester who asked for one arm, or `page_arm` for an asset that
+    goes with its page.
     """
 
     target: Target
@@ -39,6 +40,11 @@ FORCED: Final[dict[Target, Decision]] = {
     "service": Decision("service", "forced"),
 }
 """What is decided for a tester, by the arm that was asked for."""
+PAGE_ARM: Final[dict[Target, Decision]] = {
+    "legacy": Decision("legacy", "page_arm"),
+    "service": Decision("service", "page_arm"),
+}
+"""What is decided for a fingerprinted asset, by the arm of the page that names it."""
 
 
 def decide(stage: Stage, bucket: int | None) -> Decision:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 
@@ -24,7 +25,12 @@ ROUTES = {
     "/all/**": {"to": "shop", "stage": "canary 100%"},
     "/kept/**": {"to": "shop", "stage": "canary 0%", "cache": {"edge": "60s"}},
     "/live/**": {"to": "shop"},
+    "/s/**": {"to": "shop", "stage": "canary 50%", "canary": {"by": "user"}},
+    "/sc/**": {"to": "shop", "stage": "canary 50%", "cache": {"edge": "60s"}},
+    "/sl/**": {"to": "shop", "fallback": "none"},
+    "/sd/**": {"to": "shop", "stage": "sealed"},
 }
+PAGES = "http://www.example.com"
 MINUTE = [("Cache-Control", "public, max-age=60")]
 
 
@@ -175,3 +181,130 @@ def test_a_testers_copy_is_for_its_arm_alone(edge, client, sites) -> None:
         assert known.get("Cache-Control") == b"public, max-age=60"
     # Each arm was asked once; the rest came from its own copy.
     assert (len(shop.requests), len(legacy.requests)) == (before[0] + 1, before[1] + 1)
+
+
+# ---------------------------------------------------------------- assets (pain 48)
+
+_names = (f"app.{n:08x}.js" for n in itertools.count(0x3F9A1C2B))
+
+
+def asset(sites: tuple[Upstream, Upstream], folder: str, who: str) -> str:
+    """Return the path of a new asset that only *who* has."""
+    path = f"/{folder}/{next(_names)}"
+    has, lacks = sites if who == "legacy" else sites[::-1]
+    has.on(path, respond(200, f"{who}'s", MINUTE))
+    lacks.on(path, respond(404, "no such file", [("Cache-Control", "max-age=60")]))
+    return path
+
+
+def asked(site: Upstream, path: str) -> int:
+    return sum(each.path == path.encode() for each in site.requests)
+
+
+def reader_on(side: str, name: str) -> str:
+    """Return a session whose bucket gives it *side* of the canary 50% hashed with *name*."""
+    return next(f"r{n}" for n in itertools.count() if side_of(name, f"r{n}") == side)
+
+
+@pytest.mark.parametrize("folder", ["s", "sc"])
+@pytest.mark.parametrize("who", ["legacy", "service"])
+@pytest.mark.parametrize("side", ["legacy", "service"])
+def test_pain_48_an_asset_comes_from_the_side_that_has_it(
+    client, sites, folder: str, who: str, side: str
+) -> None:
+    """During a rollout old pages name new assets and new pages old ones, both ways."""
+    path = asset(sites, folder, who)
+    name = f"/{folder}/**"
+    cookie = f"sessionid={reader_on(side, name)}"
+    if folder == "sc":
+        key = next(
+            f"reader-number-{n:08}"
+            for n in itertools.count()
+            if side_of(name, f"reader-number-{n:08}") == side
+        )
+        cookie = f"strangler_reader={key}"
+    for _ in range(3):
+        told = client.get(path, Cookie=cookie).expect(200, body=f"{who}'s")
+        fallen = told.get("Strangler-Fallback")
+        other = b"legacy" if who == "legacy" else b"shop"
+        assert fallen in ((None,) if who == side else (other + b";why=404", None))
+    lacking = sites[0] if who == "service" else sites[1]
+    # Which side lacks it is remembered: not every reader costs a 404 first.
+    assert asked(lacking, path) == (who != side)
+
+
+@pytest.mark.parametrize("who", ["legacy", "service"])
+def test_pain_48_a_live_routes_old_assets_are_legacys(client, sites, who: str) -> None:
+    path = asset(sites, "sl", who)
+    client.get(path).expect(200, body=f"{who}'s")
+
+
+def test_pain_48_what_neither_side_has_is_a_404_of_one(client, sites) -> None:
+    path = f"/s/{next(_names)}"
+    for site in sites:
+        site.on(path, respond(404, "no such file"))
+    client.get(path).expect(404, body="no such file")
+    assert [asked(site, path) for site in sites] == [1, 1]
+
+
+def test_pain_48_a_sealed_route_asks_nobody_else(client, sites) -> None:
+    path = asset(sites, "sd", "legacy")
+    client.get(path).expect(404)
+    assert asked(sites[0], path) == 0
+
+
+@pytest.mark.parametrize("path", ["/s/page", "/s/app.js", "/s/3f9a1c2b/"])
+def test_a_page_that_is_not_found_is_not_looked_for_elsewhere(client, sites, path: str) -> None:
+    """Pain 36: a real "not found" would double legacy's load."""
+    legacy, shop = sites
+    shop.on(path, respond(404, "no such page"))
+    before = asked(legacy, path)
+    client.get(path, Cookie=f"sessionid={reader_on('service', '/s/**')}").expect(404)
+    assert asked(legacy, path) == before
+
+
+def test_a_write_is_not_tried_on_the_other_side(client, sites) -> None:
+    legacy, shop = sites
+    path = f"/s/{next(_names)}"
+    shop.on(path, respond(404, "no such file"))
+    cookie = f"sessionid={reader_on('service', '/s/**')}"
+    for _ in range(2):
+        client.request("POST", path, [("Cookie", cookie), ("Content-Length", "0")]).expect(404)
+    assert (asked(shop, path), asked(legacy, path)) == (2, 0)
+
+
+def test_pain_48_an_asset_goes_with_the_page_that_names_it(edge, client) -> None:
+    """Even where its own bucket says otherwise: no 404 first, and a tester's assets are new."""
+    for session in (f"r{n}" for n in range(30)):
+        side = side_of("checkout", session)
+        path = f"/s/{next(_names)}"
+        page = f"{PAGES}/cart/?a=1"
+        told = client.get(path, Cookie=f"sessionid={session}", Referer=page).expect(200)
+        assert told.text == side
+    edge.wait_log(r"/s/app\..*page_arm")
+    for side in ("legacy", "service"):
+        path = f"/s/{next(_names)}"
+        forced = arm(edge, "checkout", side)
+        client.get(path, Cookie=forced, Referer=f"{PAGES}/pay/").expect(200, body=side)
+
+
+@pytest.mark.parametrize(
+    "referer",
+    [
+        "",
+        "x",
+        "https://elsewhere.test/cart/",
+        "{}/legacy-page",
+        "{}/%2e%2e/",
+        "{}",
+        "{}//",
+        "{}/\xff",
+    ],
+)
+def test_a_referer_that_is_no_page_of_both_sides_decides_nothing(client, referer) -> None:
+    for n in range(6):
+        path = f"/s/{next(_names)}"
+        told = client.request(
+            "GET", path, [("Cookie", f"sessionid=r{n}"), ("Referer", referer.format(PAGES))]
+        )
+        assert told.expect(200).text == side_of("/s/**", f"r{n}")
