@@ -24,6 +24,7 @@ Kind = Literal[
     "cache",
     "fault",
     "freeze",
+    "hold",
     "shadows",
     "maintenance",
     "priority",
@@ -39,6 +40,7 @@ SCOPES: Final[Mapping[Kind, tuple[Scope, ...]]] = {
     "cache": ("route", "site"),
     "fault": ("route",),
     "freeze": ("site",),
+    "hold": ("route",),
     "shadows": ("site",),
     "maintenance": ("route", "site"),
     "priority": ("route",),
@@ -51,7 +53,7 @@ WORDS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "priority": ("low", "normal", "high"),
 }
 """The values of the kinds that are one of a few words."""
-SWITCHES: Final[frozenset[Kind]] = frozenset({"drain", "freeze", "maintenance"})
+SWITCHES: Final[frozenset[Kind]] = frozenset({"drain", "freeze", "hold", "maintenance"})
 """The kinds whose value may be `true`; to take it back is to undo the override."""
 
 SITE: Final = "site"
@@ -111,7 +113,8 @@ class Override:
     """One choice.
 
     value: see `check` · author: who made it · created, expires: Unix seconds · file: what
-    routes.yaml said then, to show whether it has changed underneath.
+    routes.yaml said then, to show whether it has changed underneath · via: how a stage came to
+    be, `promote` or `back`; empty where somebody said it outright.
     """
 
     id: str
@@ -123,6 +126,7 @@ class Override:
     created: float
     expires: float
     file: str = ""
+    via: str = ""
 
     @property
     def place(self) -> tuple[str, str]:
@@ -153,7 +157,7 @@ class Override:
         if not isinstance(told, Mapping):
             raise Malformed("an override", repr(told)[:200])
         given = {one.name: told.get(one.name, "") for one in fields(cls)}
-        for name in ("id", "kind", "subject", "author", "reason", "file"):
+        for name in ("id", "kind", "subject", "author", "reason", "file", "via"):
             if not isinstance(given[name], str):
                 raise Malformed(f"{name}: a text", repr(given[name])[:200])
         for name in ("created", "expires"):

@@ -165,6 +165,7 @@ def test_nonsense_is_refused(told: object) -> None:
         ("cache", "site", "stale_only"),
         ("fault", BUSCA, {"kind": "abort", "share": 1, "amount": 503}),
         ("freeze", "site", True),
+        ("hold", "route:/x/**", True),
         ("shadows", "site", "stop"),
         ("maintenance", BUSCA, True),
         ("maintenance", "site", {"page": "pages/sorry.html"}),
