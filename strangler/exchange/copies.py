@@ -8,6 +8,7 @@ above. One that is down is passed over: losing a store costs a rung, never a req
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -119,6 +120,8 @@ class Copies:
         self.ladder = ladder
         self.memory: Memory[Ready] = ladder.edge if ladder.edge is not None else Memory(_NOTHING)
         self._pending: list[Purge] = []
+        #: By key: copies up to which instant are being dropped in the tiers below.
+        self._forgetting: dict[bytes, float] = {}
         self.below: tuple[tuple[TierName, Tier], ...] = tuple(
             (cast(TierName, tier.name), tier) for tier in ladder.tiers
         )
@@ -204,7 +207,9 @@ class Copies:
             self._pending.remove(purge)
 
     def _going(self, stored: Stored) -> bool:
-        """Tell whether a purge that the stores have yet to take hits *stored*."""
+        """Tell whether a purge or a drop that the stores have yet to take hits *stored*."""
+        if stored.received <= self._forgetting.get(stored.key, _NEVER):
+            return True
         if not self._pending:
             return False
         marks = Marks()
@@ -216,8 +221,19 @@ class Copies:
     def forget(self, stored: Stored) -> None:
         """Drop one variant everywhere: it has proved wrong."""
         self.memory.delete(stored.key)
-        for _, tier in self.below:
-            tier.spawn(tier.delete(stored))
+        if self.below:
+            key, received = stored.key, stored.received
+            self._forgetting[key] = max(received, self._forgetting.get(key, _NEVER))
+            self.below[0][1].spawn(self._forget_below(stored))
+
+    async def _forget_below(self, stored: Stored) -> None:
+        """Drop *stored* in the stores; until they have, it isn't found there any more."""
+        key, received = stored.key, stored.received
+        try:
+            await asyncio.gather(*[tier.delete(stored) for _, tier in self.below])
+        finally:
+            if self._forgetting.get(key) == received:
+                del self._forgetting[key]
 
     # Inside.
 

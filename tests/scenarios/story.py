@@ -308,7 +308,10 @@ class _Telling:
             for step in given.does:
                 connection.send(step) if isinstance(step, bytes) else step(connection)
             return
-        fields = written(given.fields, time.time(), self.began)
+        fields = [
+            (name, value.replace(_base(self.story), self.base))
+            for name, value in written(given.fields, time.time(), self.began)
+        ]
         conditional = "if-none-match" in request or "if-modified-since" in request
         if ask.expect == "confirmed" and conditional:
             respond(304, b"", fields, reason="Not Modified")(connection)
@@ -327,6 +330,12 @@ class _Telling:
         return self.asked(number)
 
 
+def _base(story: Story, under: str = "") -> str:
+    """Return the path that *story* is told at."""
+    slug = urllib.parse.quote(story.id.replace("/", "-"), safe="-._~")
+    return f"{story.route}{under}/{slug}"
+
+
 def tell(
     story: Story,
     edge: Edge,
@@ -342,8 +351,7 @@ def tell(
     after each ask, for tiers that are written to when the reader has its answer already ·
     reasons: judge the reasons in Cache-Status too, which a tier alone may not know.
     """
-    slug = urllib.parse.quote(story.id.replace("/", "-"), safe="-._~")
-    base = f"{story.route}{under}/{slug}"
+    base = _base(story, under)
     telling = _Telling(story, base)
     for path in {base + ask.path for ask in story.asks}:
         source.on(path, telling.answer)

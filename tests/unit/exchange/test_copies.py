@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is found below the edge tier while the stores are still busy with what was told them."""
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from unit.cache.build import ORIGIN, cc, request, stored
+
+from strangler.cache.policy import Tier
+from strangler.exchange.copies import Copies
+
+FIELDS = request().fields
+
+
+def test_what_was_dropped_is_not_found_while_a_store_has_yet_to_drop_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        where = f"sqlite:{tmp_path / 'shared.db'}"
+        copies = Copies.of({"shared": Tier(name="shared", store=where)}, name="strangler")
+        await copies.ladder.start()
+        try:
+            wrong = replace(stored(cc(b"max-age=60")), received=time.time())
+            tier = copies.below[0][1]
+            assert await tier.put(
+                wrong, bytes(wrong.length), stay=60.0, moment=copies.moments().shared
+            )
+            assert await copies.search(wrong.key, ORIGIN, FIELDS) is not None
+            copies.forget(wrong)
+            # Asked in the same breath: the store's thread has not even heard of it.
+            assert await copies.search(wrong.key, ORIGIN, FIELDS) is None
+            newer = replace(wrong, received=wrong.received + 1)
+            assert await tier.put(
+                newer, bytes(newer.length), stay=60.0, moment=copies.moments().shared
+            )
+            while copies._forgetting:
+                await asyncio.sleep(0.001)
+        finally:
+            await copies.ladder.close()
+
+    asyncio.run(story())
