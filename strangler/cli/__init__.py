@@ -14,9 +14,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from strangler.cli import cache, check, explain, purge, start
+from strangler.cli import cache, check, explain, parity, purge, start
 
-_OWN = ("check", "explain", "routes", "schema", "init", "purge", "cache")
+_OWN = ("check", "explain", "routes", "schema", "init", "purge", "cache", "parity")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,6 +50,7 @@ def parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     explain.add_commands(commands)
     purge.add_commands(commands)
     cache.add_commands(commands)
+    parity.add_commands(commands)
     if not arguments or arguments[0] not in _OWN:
         from strangler import app
 

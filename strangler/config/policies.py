@@ -15,6 +15,7 @@ from strangler.config.kinds import BAD, Context, Located, printable
 from strangler.config.snapshot import Body, FieldEdits, HeaderEdits, Place, Timeouts
 from strangler.config.upstreams import Upstreams, lay_breaker, lay_timeouts
 from strangler.config.values import RESERVED_FIELDS
+from strangler.migrate.policy import Compare
 from strangler.resilience.policy import Breaker, Failures, Fallback, Retry, Rung
 from strangler.rollout import Canary, Gates, Malformed, Stage, parse_gates, parse_steps
 from strangler.routing import Key
@@ -250,6 +251,21 @@ class Policies:
             remove=tuple(sorted(set(values.get("remove", ())))),
             secret=frozenset(secret),
         )
+
+    def compare(self, values: Values) -> Compare:
+        """Return how a route's two sides are compared."""
+        compare = Compare()
+        for said in (self.defaults.get("compare", BAD), self._policy(values, "compare")):
+            if said is BAD:
+                continue
+            if isinstance(said, Values):
+                own = dict(said)
+                if "ignore" in own:
+                    own["ignore"] = frozenset(own["ignore"])
+                compare = replace(compare, **own)
+            else:
+                compare = replace(compare, share=said or 0)
+        return compare
 
     def canary(self, values: Values) -> Canary:
         """Return how a canary goes on; a group has to agree on `by`."""

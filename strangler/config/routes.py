@@ -152,6 +152,7 @@ class Routes:
             fallback=fallback,
             unsealed=unsealed,
             cache=self.policies.cache(values, parsed),
+            compare=self.policies.compare(values),
             headers=self.policies.headers(values),
             owner=values.get("owner") or file.owner or self._owner(upstream),
             until=self._until(values),

@@ -14,6 +14,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from strangler.cache.policy import CachePolicy, Tier
+from strangler.migrate.policy import Compare
 from strangler.resilience.policy import Breaker, Fallback, Retry
 from strangler.template import Template
 
@@ -26,6 +27,7 @@ Network = IPv4Network | IPv6Network
 
 _BREAKER: Final = Breaker()
 _CACHE: Final = CachePolicy()
+_COMPARE: Final = Compare()
 _FALLBACK: Final = Fallback()
 _RETRY: Final = Retry()
 
@@ -341,6 +343,7 @@ class Route:
     fallback: Fallback = _FALLBACK
     unsealed: Fallback | None = None
     cache: CachePolicy = _CACHE
+    compare: Compare = _COMPARE
     headers: HeaderEdits = HeaderEdits()
     owner: str = ""
     until: date | None = None

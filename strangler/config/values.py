@@ -14,8 +14,9 @@ from strangler.config.document import Node, Scalar
 from strangler.config.kinds import BAD, Context, Rejected, ScalarKind, printable
 from strangler.config.scalars import Duration, Share, Text
 from strangler.config.snapshot import Endpoint, Listen, Network
+from strangler.migrate.parity import FIELDS
 from strangler.resilience.policy import FAILURE_WORDS, Hedge, Rung
-from strangler.rollout import LIFE, Malformed, Stage, parse_by, parse_stage
+from strangler.rollout import LIFE, Malformed, Stage, parse_by, parse_percent, parse_stage
 from strangler.template import Template
 from strangler.units import UnitError, percent
 
@@ -374,6 +375,46 @@ class Step(Share):
 
     def parse(self, text: str, plain: bool) -> Any:
         self.percent(text)
+        return text
+
+
+class SharePart(Share):
+    """A share of requests, in hundredths of a percent (0-10000) as buckets count."""
+
+    pattern = r"[0-9]+(\.[0-9]{1,2})? ?%"
+
+    def parse(self, text: str, plain: bool) -> int:
+        self.percent(text)
+        try:
+            return parse_percent(text)
+        except Malformed as error:
+            raise Rejected(error.expected, error.hint or None) from None
+
+
+class Ignored(ScalarKind):
+    """A difference that does not count, as `migrate.parity` names it."""
+
+    name = "status, header:NAME, json:PATH, html:PATH, body, body:large or text:EXPRESSION"
+    pattern = (
+        r"status(:[0-9]{3}/[0-9]{3})?|header:[a-z0-9-]+|json:[.\[].*|html:.+|body(:large)?|text:.+"
+    )
+
+    def parse(self, text: str, plain: bool) -> str:
+        assert self.pattern is not None
+        if not re.fullmatch(self.pattern, text, re.ASCII | re.DOTALL):
+            lower = text.lower()
+            hint = f"write {lower}" if re.fullmatch(self.pattern, lower, re.ASCII) else None
+            raise Rejected(self.name, hint)
+        kind, _, rest = text.partition(":")
+        if kind == "header" and rest not in FIELDS:
+            raise Rejected("a header field that is compared", did_you_mean(rest, FIELDS))
+        if kind == "text":
+            if len(rest) > 1000:
+                raise Rejected("a regular expression of at most 1000 characters")
+            try:
+                re.compile(rest)
+            except (re.error, OverflowError, RecursionError) as error:
+                raise Rejected("a regular expression behind text:", str(error)) from None
         return text
 
 

@@ -18,6 +18,7 @@ from strangler.control.desk import Desk
 from strangler.control.endpoint import Endpoint, not_found, routed
 from strangler.control.endpoints import ENDPOINTS
 from strangler.control.handler import MOST_BYTES, Handler, is_own_name
+from strangler.control.parity import Parity
 from strangler.control.sessions import Sessions
 from strangler.control.tokens import Tokens
 
@@ -32,6 +33,10 @@ class View(Protocol):
     @property
     def cache(self) -> Desk:
         """Return who sees to the workers' caches."""
+
+    @property
+    def parity(self) -> Parity:
+        """Return what became of the workers' copies."""
 
     async def health(self) -> dict[str, Any]:
         """Return the health check's document."""

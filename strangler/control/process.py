@@ -26,6 +26,7 @@ from strangler.control import admin
 from strangler.control.asking import Asking
 from strangler.control.desk import Desk
 from strangler.control.health import Checks, Result, report
+from strangler.control.parity import Parity
 from strangler.control.prober import Prober
 from strangler.control.sessions import Sessions
 from strangler.control.state import State
@@ -98,6 +99,7 @@ class Control:
         self._asking = Asking(job.channels)
         self.totals = Totals(lanes.Reader(job.lanes))
         self.cache = Desk(self._asking, lambda: self._snapshot, self._slots)
+        self.parity = Parity(self._asking, lambda: self._snapshot, self._slots)
         self._seq = 0
         self._draining = False
         self._stop = asyncio.Event()

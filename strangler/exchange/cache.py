@@ -201,6 +201,7 @@ class Cache:
             shared=shared,
             kind=kind or exchange.kind,
         )
+        fill.shadow = exchange.shadow
         if shared:
             self._fills[key] = fill
         return fill

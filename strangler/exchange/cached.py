@@ -91,7 +91,11 @@ class CachedExchange(Exchange):
 
     def request_upstream(self) -> Request:
         """Return the request for whoever is to answer, its target as it is keyed."""
-        request = self._request(self._upstream)
+        return self.request_as_keyed(self._upstream)
+
+    def request_as_keyed(self, upstream: Upstream) -> Request:
+        """Return the request for *upstream*, its target as it is keyed."""
+        request = self._request(upstream)
         keying = self._cached.keying
         if keying.raw_query or not self._head.query:
             return request

@@ -21,6 +21,7 @@ from strangler.observe.counters import (
     FINE,
     LAYOUT,
     RUNGS,
+    SHADOWED,
     WHYS,
     status_word,
 )
@@ -57,6 +58,11 @@ _CACHED: Final = {
 }
 _HIT: Final = _CACHED["edge"]
 _COLLAPSED: Final = LAYOUT.place("strangler_cache_collapsed_total")
+_SHADOWED: Final = {
+    word: LAYOUT.place("strangler_shadows_total", outcome=word) for word in SHADOWED
+}
+_COPY: Final = LAYOUT.first["strangler_shadow_seconds"]
+_COPY_SUM: Final = _COPY + len(COARSE) + 1
 _INFLIGHT: Final = LAYOUT.place("strangler_inflight_requests")
 _CLIENTS: Final = frozenset(("client_aborted", "http_request_error"))
 #: Copies with hits of their own that are waited for before they are added up.
@@ -178,6 +184,14 @@ class Counts:
         if row is None:
             row = self._refused = self.lane.row("refused")
         row[_REFUSED[status]] += 1
+
+    def shadow(self, route: str, outcome: str, seconds: float | None = None) -> None:
+        """Count what became of a copy, a word of `SHADOWED`, and how long its answer took."""
+        row = self.lane.row("shadow", route)
+        row[_SHADOWED[outcome]] += 1
+        if seconds is not None:
+            row[_COPY + bisect_left(COARSE, seconds)] += 1
+            row[_COPY_SUM] += int(seconds * 1e6)
 
     def first_hit(self, ready: Ready, arm: Arm, tally: Tally) -> None:
         """Count the first hit of a copy since it was added up; the next ones it counts itself."""

@@ -71,6 +71,11 @@ class Desk:
                     return await self._show(order["url"], order.get("fields", ()))
                 case "tally":
                     return self._tally(int(order.get("after", 0)))
+                case "parity":
+                    return self._parity(order.get("route"), int(order.get("after", 0)))
+                case "parity.reset":
+                    self._edge.shadows.reset(str(order["route"]))
+                    return {"reset": True}
             raise Refused(f"no such order: {order.get('do')}")
         except Refused as refused:
             return {"refused": str(refused)}
@@ -277,6 +282,27 @@ class Desk:
         memory = self._edge.cache.copies.memory
         told = {"routes": routes, "next": None}
         return told | {"memory": {"used": memory.used, "size": memory.size, "keys": len(memory)}}
+
+    def _parity(self, route: str | None, after: int) -> dict[str, Any]:
+        """Return what became of copies: *route*'s with its last mismatches, else all counts.
+
+        All from number *after* on, as many as fit.
+        """
+        ledgers = self._edge.shadows.ledgers
+        if route is not None:
+            ledger = ledgers.get(route)
+            told = {} if ledger is None else ledger.json(samples=True)
+            while len(json.dumps(told)) > MOST_BYTES and told["samples"]:
+                told["samples"].pop()
+            return {"routes": {route: told} if told else {}, "next": None}
+        routes: dict[str, Any] = {}
+        size = 0
+        for number, (key, ledger) in enumerate(list(ledgers.items())[after:], start=after):
+            routes[key] = ledger.json()
+            size += len(json.dumps([key, routes[key]]))
+            if size > MOST_BYTES // 2:
+                return {"routes": routes, "next": number + 1}
+        return {"routes": routes, "next": None}
 
     # What an URL means.
 

@@ -29,6 +29,7 @@ from strangler.exchange.desk import Desk
 from strangler.exchange.exchange import Exchange
 from strangler.exchange.in_force import InForce
 from strangler.exchange.plan import NO_OVERRIDES, Plan, View
+from strangler.exchange.shadow import Shadows
 from strangler.observe.access import AccessLog
 from strangler.resilience.breaker import State
 from strangler.rollout import Decision, Overrides
@@ -78,6 +79,7 @@ class Edge:
         self.counts = counts if counts is not None else Counts()
         self._look_again = 0.0
         self._desk = Desk(self)
+        self.shadows = Shadows(self)
         self._open_tiers(snapshot)
         self.repaired = 0
         instance = instance or os.environ.get("STRANGLER_INSTANCE", "") or secrets.token_hex(3)
@@ -140,6 +142,7 @@ class Edge:
         self.in_force.close()
         self.counts.settle()
         await self.cache.close()
+        self.shadows.close()
         for upstream in self.view.everyone():
             upstream.close()
         self.ticker.stop()
@@ -211,6 +214,8 @@ class Edge:
         decision = plan.decision
         if decision is None:
             decision = decide_canary(self, plan, head, exchange)
+        if plan.copying is not None:
+            self.shadows.sample(exchange, plan, decision)
         try:
             return exchange.begin(plan, decision, match)
         except AmbiguousPath as error:

@@ -40,6 +40,7 @@ from strangler.wire.request import Request
 if TYPE_CHECKING:
     from strangler.edge.http1 import Connection
     from strangler.exchange.edge import Edge
+    from strangler.exchange.shadow import Pair
 
 _ALLOW: Final = ((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
 
@@ -49,7 +50,7 @@ class Exchange:
 
     ``client`` is the reader's address and ``scheme`` what the reader used, after the trust list;
     ``private_lines`` are lines of the response (each behind its CRLF) that make it this reader's
-    alone.
+    alone; ``shadow`` is there where the request is copied to the other side.
     """
 
     __slots__ = (
@@ -91,6 +92,7 @@ class Exchange:
         "kind",
         "private_lines",
         "scheme",
+        "shadow",
     )
 
     _arm: Arm
@@ -108,6 +110,7 @@ class Exchange:
         self.scheme = b"https" if connection.secure else b"http"
         self.private_lines = b""
         self._trusted = False
+        self.shadow: Pair | None = None
         self._fetch: Fetching | None = None
         self._status = 0
         self._sent = 0
@@ -251,8 +254,9 @@ class Exchange:
         terms = self._plan.terms_for(upstream, self.kind)
         key = terms.retry.idempotency_key
         keyed = key is not None and b"\n" + key + b":" in self._head.fields.lower
+        sink = self if self.shadow is None else self.shadow.over(self)
         make = terms.makes or Fetch
-        fetch = make(self, upstream, request, terms, deadline=self._deadline, keyed=keyed)
+        fetch = make(sink, upstream, request, terms, deadline=self._deadline, keyed=keyed)
         self._fetch = fetch
         if replay:
             fetch.send_body(replay)

@@ -168,7 +168,9 @@ def reason(exchange: Exchange) -> str:
 
 
 def meter(exchange: Exchange) -> None:
-    """Count whether a live route's answer was legacy's."""
+    """Count whether a live route's answer was legacy's; end what its copy needs of it."""
+    if exchange.shadow is not None:
+        exchange.shadow.ended(exchange)
     meter = exchange._plan.meter
     if meter is None or not exchange._status:
         return

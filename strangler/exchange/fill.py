@@ -43,6 +43,7 @@ from strangler.wire.request import Request, asking_for_store
 
 if TYPE_CHECKING:
     from strangler.exchange.cache import Cache
+    from strangler.exchange.shadow import Pair
 
 _errors = logging.getLogger("strangler.errors")
 
@@ -86,6 +87,7 @@ class Fill:
         self.shared = shared
         self.joinable = shared
         self.readers: list[Reader] = []
+        self.shadow: Pair | None = None
         self._plan = plan
         self._cached = cached
         self._upstream = upstream
@@ -273,8 +275,10 @@ class Fill:
         plan = self._plan
         self._requested = time.time()
         terms, within = plan.terms_for(self._upstream, self.kind), plan.within(time.monotonic())
+        shadow = None if lookup.outcome == "complete" else self.shadow
+        sink = self if shadow is None else shadow.over(self, stored=True, whole=not ranged)
         make = terms.makes or Fetch
-        self._fetch = fetch = make(self, self._upstream, request, terms, deadline=within)
+        self._fetch = fetch = make(sink, self._upstream, request, terms, deadline=within)
         fetch.start()
 
     # The fetch's sink.
@@ -590,6 +594,8 @@ class Fill:
         if self._over:
             return
         self._over = True
+        if self.shadow is not None:
+            self.shadow.ended(self)
         if self._spill is not None:
             self._spill.abandon()
         self.cache.fill_over(self)

@@ -22,12 +22,13 @@ from strangler.exchange.counting import Arm, Counts
 from strangler.exchange.fetch import FOR_EVER, Fetching, Terms
 from strangler.exchange.hedging import Hedged
 from strangler.exchange.tally import Tally
+from strangler.migrate.policy import Compare
 from strangler.resilience.deadline import Deadline
 from strangler.resilience.dependence import Dependence
 from strangler.resilience.hedge import Latency
 from strangler.resilience.policy import Breaker, Failures, Fallback, Rung
 from strangler.resilience.protection import Kind
-from strangler.rollout import Decision, Overrides, Stage, canary_salt, decide
+from strangler.rollout import Decision, Overrides, Stage, canary_salt, decide, shadow_salt
 from strangler.rollout.asset import ABSENT, is_fingerprinted
 from strangler.rollout.override import SITE, scope_of
 from strangler.routing import Table
@@ -66,6 +67,18 @@ class Cached:
     tally: Tally
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copying:
+    """What is copied to the other side: *share* of the safe requests, in hundredths of a percent.
+
+    salt: what a request's bucket is hashed with, another than a canary's.
+    """
+
+    share: int
+    salt: str
+    policy: Compare
+
+
 class Standing:
     """What a route keeps from one generation to the next: its breaker, its places, its meter.
 
@@ -93,7 +106,7 @@ class Plan:
     meter: None unless live · fallback: None where the ladder has no rung · elsewhere: by the
     upstream that lacks a fingerprinted asset, who may have it; empty where there is one side only ·
     pages: what a ladder's pages hold, by rung · legacy_arm, service_arm: where its exchanges are
-    counted, by the target that they were decided for.
+    counted, by the target that they were decided for · copying: None where nothing is copied.
     """
 
     route: Route
@@ -120,6 +133,7 @@ class Plan:
     response_edits: Edits | None
     cached: Cached | None = None
     page: bytes = b""
+    copying: Copying | None = None
 
     def ladder(
         self, failure: int | str, head: RequestHead, decided: Upstream | None
@@ -235,6 +249,11 @@ class View:
                 plans[route] = _plan(route, self.upstreams, standing, self.counts, overrides)
         other.plans = plans
         return other
+
+    @property
+    def shadows_stopped(self) -> bool:
+        """Tell whether an operator has stopped all copies."""
+        return _shadows_stopped(self.overrides)
 
     def serves(self, host: bytes) -> bool:
         """Tell whether *host* (lower case, no port) is one of the site's."""
@@ -370,6 +389,7 @@ def _plan(
         service_arm=counts.arm(route.key, "service"),
         cached=_cached(route, counts.tallies),
         page=Path(route.page.path).read_bytes() if route.page is not None else b"",
+        copying=_copying(route, stage, overrides),
     )
 
 
@@ -425,6 +445,20 @@ def _cached(route: Route, tallies: dict[str, Tally]) -> Cached | None:
         steers=route.cache.client_steers,
         tally=tallies.setdefault(route.key, Tally()),
     )
+
+
+def _copying(route: Route, stage: Stage, overrides: Overrides) -> Copying | None:
+    """Return what is copied of *route*'s requests; None where it has no two sides, or no share."""
+    share = stage.sample if stage.word == "shadow" else route.compare.share
+    if not share or stage.word not in ("shadow", "canary", "live"):
+        return None
+    if route.upstream is None or route.legacy is None or _shadows_stopped(overrides):
+        return None
+    return Copying(share=share, salt=shadow_salt(route.key), policy=route.compare)
+
+
+def _shadows_stopped(overrides: Overrides) -> bool:
+    return "shadows" in overrides.site
 
 
 def _total(route: Route, target: Upstream | None) -> float | None:

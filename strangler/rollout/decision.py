@@ -62,6 +62,10 @@ def decide(stage: Stage, bucket: int | None) -> Decision:
     return Decision("legacy", "canary_out", bucket)
 
 
-def is_shadowed(stage: Stage, bucket: int) -> bool:
-    """Tell whether a safe request is copied to the other side; `bucket` is of `shadow_salt`."""
-    return bucket < stage.sample
+def is_shadowed(share: int, bucket: int) -> bool:
+    """Tell whether a safe request is copied to the other side.
+
+    `share` is in hundredths of a percent (`Stage.sample` at a shadow stage); `bucket` is the
+    request's own, by `shadow_salt`.
+    """
+    return bucket < share

@@ -17,8 +17,10 @@ from strangler.config.values import (
     FieldValue,
     Growth,
     HedgeKind,
+    Ignored,
     Method,
     RungKind,
+    SharePart,
     Step,
     TemplateKind,
 )
@@ -367,6 +369,35 @@ CANARY: Final = Block(
     ),
 )
 
+COMPARE: Final = Block(
+    "compare",
+    "How the two sides of a route are compared. A percentage in place of the mapping is `share`.",
+    (
+        Option(
+            name="share",
+            kind=SharePart(),
+            default="0%",
+            example="5%",
+            doc="How many safe requests of a `canary` or `live` route are copied to the side that "
+            "did not answer; at `shadow N%` it is N.",
+        ),
+        Option(
+            name="ignore",
+            kind=Many(Ignored(), empty=True),
+            default="[]",
+            example='["header:vary", "json:.items[].views", "text:[0-9]+ ms"]',
+            doc="Differences that are meant, each as `strangler parity` names it; or `text:` and a "
+            "regular expression, taken out of texts.",
+        ),
+        Option(
+            name="body",
+            kind=Size("1KB", "4MB"),
+            default="256KB",
+            doc="The longest body that is compared by what it means; of a longer one, its bytes.",
+        ),
+    ),
+)
+
 POLICIES: Final = (
     Option(
         name="cache",
@@ -429,6 +460,13 @@ POLICIES: Final = (
         doc="The path goes up as received, to the byte: %2F, //, case and final slash survive.",
     ),
     Option(name="headers", kind=HEADERS, doc="Edits of header fields."),
+    Option(
+        name="compare",
+        kind=OrNone(Either(SharePart(), mapping=COMPARE)),
+        default="none",
+        example="5%",
+        doc="Copies to the other side, and what of the two answers counts.",
+    ),
     Option(
         name="canary",
         kind=CANARY,

@@ -133,8 +133,8 @@ ROUTE: Final = Block(
             kind=StageKind(),
             default="live",
             example="canary 5%",
-            doc="Where the route is in its life: `legacy`, `shadow N%`, `canary N%`, `live`, "
-            "`sealed`, `retired`.",
+            doc="Where the route is in its life: `legacy`, `shadow N%` (Django answers, N % of the "
+            "safe requests are copied to the service), `canary N%`, `live`, `sealed`, `retired`.",
         ),
         Option(
             name="redirect",

@@ -44,6 +44,26 @@ class Cache:
         return {"routes": {f"/x/{HOSTILE}": {"edge": 9, "miss": 1}}, "memory": {}, "silent": []}
 
 
+class Copies:
+    """Copies to the other side, of one route."""
+
+    def __init__(self) -> None:
+        self.reset_of: list[str] = []
+
+    def owner(self, route):
+        return "team-a"
+
+    async def every(self):
+        return {"routes": {}, "silent": []}
+
+    async def of(self, route):
+        return {"route": route}
+
+    async def reset(self, route):
+        self.reset_of.append(route)
+        return {"route": route, "reset": True}
+
+
 class View:
     """A site that the test sets as it likes."""
 
@@ -53,6 +73,7 @@ class View:
         self.asked: list[bool] = []
         self.broken = False
         self.cache = Cache()
+        self.parity = Copies()
 
     async def health(self):
         if self.broken:
@@ -481,3 +502,16 @@ async def test_a_method_that_there_is_not(http_client, base_url):
     response = await fetch(http_client, base_url, "/-/routes", method="POST", body="", headers=JSON)
     assert response.code == 405
     assert response.headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.gen_test
+async def test_parity_is_asked_by_the_routes_key_as_it_is(http_client, base_url, view):
+    response = await fetch(http_client, base_url, "/-/parity?route=POST%20/a/**")
+    assert json.loads(response.body) == {"ok": True, "route": "POST /a/**"}
+    response = await post(http_client, base_url, "/-/parity/reset", {"route": "/a"})
+    assert response.code == 401 and not view.parity.reset_of
+    for asked in ({}, {"route": 1}, {"route": "/a", "yes": True}):
+        response = await post(http_client, base_url, "/-/parity/reset", asked, **BEARER)
+        assert response.code == 400, asked
+    response = await post(http_client, base_url, "/-/parity/reset", {"route": "/a"}, **BEARER)
+    assert response.code == 200 and view.parity.reset_of == ["/a"]

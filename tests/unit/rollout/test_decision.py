@@ -57,7 +57,7 @@ def test_shadow_and_canary_are_independent() -> None:
     canary, shadow = parse_stage("canary 20%"), parse_stage("shadow 10%")
     name = "/busca/**"
     split = [decide(canary, b).target == "service" for b in buckets(canary_salt(name))]
-    copied = [is_shadowed(shadow, b) for b in buckets(shadow_salt(name))]
+    copied = [is_shadowed(shadow.sample, b) for b in buckets(shadow_salt(name))]
     pairs = list(zip(split, copied, strict=True))
     for in_canary, rate in ((True, 0.1), (False, 0.1)):
         group = [was for within, was in pairs if within is in_canary]
