@@ -49,6 +49,7 @@ bench: $(STAMP) ## Measure beside nginx, HAProxy and a naive proxy; writes bench
 
 docs: $(STAMP) ## Write the reference pages anew from the schema
 	@$(PY) -m strangler.config.reference docs/reference
+	@$(PY) -m strangler.observe.reference docs/metrics.md
 
 clean: ## Remove what can be made again: .venv, var, caches
 	@rm -rf .venv var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -56,6 +56,9 @@ class View(Protocol):
     def workers(self) -> list[dict[str, Any]]:
         """Return what each worker told last."""
 
+    async def metrics(self, form: str) -> str:
+        """Return all metrics as text, in one of the forms of `observe.metrics`."""
+
     async def reload(self, *, yes: bool) -> dict[str, Any]:
         """Read the configuration anew; return the outcome."""
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from strangler.config.diagnostics import ConfigRejected, Diagnostic
 from strangler.config.snapshot import Route, Snapshot
-from strangler.control import admin
+from strangler.control import admin, telling
 from strangler.control.asking import Asking
 from strangler.control.desk import Desk
 from strangler.control.health import Checks, Result, report
@@ -33,7 +33,8 @@ from strangler.control.state import State
 from strangler.control.tokens import Tokens
 from strangler.edge.channel import Channel, Message
 from strangler.edge.server import Server
-from strangler.observe import lanes
+from strangler.observe import lanes, metrics
+from strangler.observe.counters import FAMILIES
 from strangler.observe.events import announce
 from strangler.observe.numbers import STEP, Arms, Totals
 
@@ -160,6 +161,35 @@ class Control:
     def numbers(self) -> Arms:
         """Return what all workers have counted since the site began, by route and target."""
         return self.totals.numbers()
+
+    async def metrics(self, form: str) -> str:
+        """Return all metrics as text, in one of the forms of `observe.metrics`."""
+        rows = {family: self.totals.rows(family) for family in FAMILIES}
+        workers = {f"worker {slot + 1}": told.status for slot, told in self._workers.items()}
+        pids = {name: int(status["pid"]) for name, status in workers.items()}
+        stages = [
+            str(route.stage.word) if route.action == "proxy" else "none"
+            for route in self._snapshot.routes
+        ]
+        told = {
+            **telling.of_configuration(self._snapshot, self._rejected is not None),
+            **telling.of_stages(stages),
+            **telling.of_workers(workers, map(self._state_of, range(len(self._job.channels)))),
+        }
+
+        def written() -> str:
+            processes = telling.of_processes({"control": os.getpid(), **pids})
+            return metrics.render(rows, {**told, **processes}, form=form)
+
+        return await asyncio.get_running_loop().run_in_executor(None, written)
+
+    def _state_of(self, slot: int) -> str:
+        told = self._workers.get(slot)
+        if told is None or time.monotonic() - told.at > SILENT:
+            return "silent"
+        if told.status.get("draining"):
+            return "draining"
+        return "ready" if self._current(told) else "behind"
 
     def _announce(self) -> None:
         self._seq += 1

@@ -30,7 +30,8 @@ from strangler.resilience.failure import is_failure
 from strangler.resilience.policy import Rung
 
 if TYPE_CHECKING:
-    from strangler.exchange.copies import Ready
+    from strangler.exchange.copies import Copies, Ready
+    from strangler.upstream import Upstream
 
 _STATUSES: Final = tuple(
     LAYOUT.place("strangler_requests_total", status=status_word(status)) for status in range(1000)
@@ -64,6 +65,17 @@ _SHADOWED: Final = {
 _COPY: Final = LAYOUT.first["strangler_shadow_seconds"]
 _COPY_SUM: Final = _COPY + len(COARSE) + 1
 _INFLIGHT: Final = LAYOUT.place("strangler_inflight_requests")
+_FETCHED: Final = tuple(
+    LAYOUT.place("strangler_upstream_fetches_total", outcome=word) for word in ("ok", "failed")
+)
+_FETCHING: Final = LAYOUT.place("strangler_upstream_inflight_fetches")
+_WAITING: Final = LAYOUT.place("strangler_upstream_waiting_fetches")
+_CONNECTIONS: Final = LAYOUT.place("strangler_upstream_connections")
+_OUT: Final = LAYOUT.place("strangler_upstream_endpoints_out")
+_DOWN: Final = LAYOUT.place("strangler_tier_down_workers")
+_USED: Final = LAYOUT.place("strangler_tier_used_bytes")
+_SIZE: Final = LAYOUT.place("strangler_tier_size_bytes")
+_KEYS: Final = LAYOUT.place("strangler_tier_keys")
 _CLIENTS: Final = frozenset(("client_aborted", "http_request_error"))
 #: Copies with hits of their own that are waited for before they are added up.
 _MOST_HOT: Final = 256
@@ -170,6 +182,7 @@ class Counts:
         self._hot: list[tuple[Ready, Tally]] = []
         self._refused: Numbers | None = None
         self._busy: list[Arm] = []
+        self._fetched: dict[Upstream, tuple[int, int]] = {}
 
     def arm(self, route: str, target: str) -> Arm:
         """Return the arm of a route and a target, the same one every time."""
@@ -221,3 +234,25 @@ class Counts:
             row[_INFLIGHT] += 1
             if row[_INFLIGHT] == 1:
                 self._busy.append(arm)
+
+    def look(self, upstreams: Iterable[Upstream], copies: Copies) -> None:
+        """Take down how upstreams and tiers are now."""
+        before, self._fetched = self._fetched, {}
+        for upstream in upstreams:
+            row = self.lane.row("upstream", upstream.name)
+            now = self._fetched[upstream] = (upstream.succeeded, upstream.failed)
+            for place, number, counted in zip(
+                _FETCHED, now, before.get(upstream, (0, 0)), strict=True
+            ):
+                row[place] += number - counted
+            row[_FETCHING] = upstream.inflight
+            row[_WAITING] = upstream.places.bulkhead.waiting
+            row[_CONNECTIONS] = sum(endpoint.connections for endpoint in upstream.endpoints)
+            row[_OUT] = sum(not endpoint.takes_part for endpoint in upstream.endpoints)
+        memory = copies.memory
+        if len(memory) or copies.ladder.edge is not None:
+            row = self.lane.row("tier", "edge")
+            row[_USED], row[_SIZE], row[_KEYS] = memory.used, memory.size, len(memory)
+        for name, tier in copies.below:
+            row = self.lane.row("tier", name)
+            row[_DOWN] = not tier.up

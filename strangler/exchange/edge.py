@@ -409,6 +409,7 @@ class Edge:
             counts = self.counts
             counts.settle()
             counts.under_way([one.arm for one in self.exchanges])
+            counts.look(self.view.everyone(), self.cache.copies)
 
 
 def client_of(peer: str, forwarded_for: bytes | None, trusts: Callable[[str], bool]) -> str:

@@ -36,6 +36,9 @@ RUNGS: Final = ("stale", "legacy", "archive", "upstream", "page")
 WHYS: Final = ("connect", "timeout", "incomplete", "breaker", "busy", "4xx", "5xx", "other")
 """Why a rung answered: the words of `fallback.when`; statuses by their class."""
 CACHED: Final = ("edge", "shared", "archive", "stale", "confirmed", "miss", "pass", "bypass")
+BREAKERS: Final = ("closed", "half_open", "open")
+STAGES: Final = ("legacy", "shadow", "canary", "live", "sealed", "retired", "none")
+"""A route's stage; none: a redirect, a page or gone."""
 SHADOWED: Final = ("equal", "mismatch", "failed", "dropped")
 """What became of a shadow: compared and equal or not, no answer, or never sent."""
 
@@ -108,6 +111,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "shadow": ("route",),
     "refused": (),
     "upstream": ("upstream",),
+    "tier": ("tier",),
 }
 """The labels that all counters of a family carry."""
 
@@ -208,6 +212,150 @@ COUNTERS: Final[tuple[Counter, ...]] = (
         family="refused",
         labels={"status": STATUSES},
         doc="Requests that were refused before they had a route.",
+    ),
+    Counter(
+        name="strangler_upstream_fetches_total",
+        family="upstream",
+        labels={"outcome": ("ok", "failed")},
+        doc="Fetches from an upstream, whoever they were for: ok has any status, failed has none.",
+    ),
+    Counter(
+        name="strangler_upstream_inflight_fetches",
+        kind="gauge",
+        family="upstream",
+        doc="Fetches under way.",
+    ),
+    Counter(
+        name="strangler_upstream_waiting_fetches",
+        kind="gauge",
+        family="upstream",
+        doc="Fetches that wait for a place.",
+    ),
+    Counter(
+        name="strangler_upstream_connections",
+        kind="gauge",
+        family="upstream",
+        doc="Open connections to an upstream, idle ones included.",
+    ),
+    Counter(
+        name="strangler_upstream_endpoints_out",
+        kind="gauge",
+        family="upstream",
+        doc="Endpoints that take no part, ejected or found sick, added up over workers.",
+    ),
+    Counter(
+        name="strangler_tier_down_workers",
+        kind="gauge",
+        family="tier",
+        doc="Workers that cannot use a store of the cache.",
+    ),
+    Counter(
+        name="strangler_tier_used_bytes",
+        kind="gauge",
+        family="tier",
+        doc="Bytes that the edge tier holds, all workers'.",
+    ),
+    Counter(
+        name="strangler_tier_size_bytes",
+        kind="gauge",
+        family="tier",
+        doc="Bytes that the edge tier may hold, all workers'.",
+    ),
+    Counter(
+        name="strangler_tier_keys",
+        kind="gauge",
+        family="tier",
+        doc="Keys that the edge tier holds, all workers'.",
+    ),
+    Counter(
+        name="strangler_reader_connections",
+        kind="gauge",
+        labels={"process": ()},
+        doc="Open connections of readers.",
+    ),
+    Counter(
+        name="strangler_lost_log_lines_total",
+        labels={"process": ()},
+        doc="Lines of the access log that were dropped because the disk or pipe did not keep up.",
+    ),
+    Counter(
+        name="strangler_build_info",
+        kind="gauge",
+        labels={"version": ()},
+        doc="1; the version that runs.",
+    ),
+    Counter(
+        name="strangler_config_generation",
+        kind="gauge",
+        doc="How often a configuration was accepted.",
+    ),
+    Counter(
+        name="strangler_config_info",
+        kind="gauge",
+        labels={"hash": ()},
+        doc="1; the first digits of the hash of the configuration in force: proxies agree where"
+        " it is the same.",
+    ),
+    Counter(
+        name="strangler_config_rejected",
+        kind="gauge",
+        doc="1 where the last edit of routes.yaml was rejected and the former goes on, else 0.",
+    ),
+    Counter(
+        name="strangler_routes",
+        kind="gauge",
+        labels={"stage": STAGES},
+        doc="Routes by the stage in force.",
+    ),
+    Counter(
+        name="strangler_overrides",
+        kind="gauge",
+        labels={"kind": ()},
+        doc="Overrides in force, by kind; none where there are none.",
+    ),
+    Counter(
+        name="strangler_breaker_state",
+        kind="gauge",
+        labels={"breaker": (), "state": BREAKERS},
+        doc="Workers in which a breaker is in that state; the breaker of an upstream has its name,"
+        " a route's own is `route` and its key.",
+    ),
+    Counter(
+        name="strangler_workers",
+        kind="gauge",
+        labels={"state": ("ready", "behind", "silent", "draining")},
+        doc="Workers: ready serve the configuration in force, behind another one; silent have"
+        " said nothing for 5 s.",
+    ),
+    Counter(
+        name="strangler_worker_lag_seconds",
+        kind="gauge",
+        labels={"process": ()},
+        doc="How late a timer came last: what every connection of that worker waits besides its"
+        " own time.",
+    ),
+    Counter(
+        name="strangler_process_started_timestamp_seconds",
+        kind="gauge",
+        labels={"process": ()},
+        doc="When a process began, in Unix seconds; a process is `control`, `worker 1` and so on.",
+    ),
+    Counter(
+        name="strangler_process_resident_bytes",
+        kind="gauge",
+        labels={"process": ()},
+        doc="Resident memory.",
+    ),
+    Counter(
+        name="strangler_process_open_files",
+        kind="gauge",
+        labels={"process": ()},
+        doc="Open descriptors.",
+    ),
+    Counter(
+        name="strangler_process_cpu_seconds_total",
+        labels={"process": ()},
+        doc="CPU time; begins anew with the process.",
     ),
 )
 

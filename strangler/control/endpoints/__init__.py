@@ -6,6 +6,11 @@ from __future__ import annotations
 from typing import Final
 
 from strangler.control.endpoint import Endpoint
-from strangler.control.endpoints import cache, parity, site
+from strangler.control.endpoints import cache, numbers, parity, site
 
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (*site.ROWS, *cache.ROWS, *parity.ROWS)
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    *site.ROWS,
+    *cache.ROWS,
+    *parity.ROWS,
+    *numbers.ROWS,
+)
