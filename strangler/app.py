@@ -11,6 +11,7 @@ import math
 import os
 import secrets
 import signal
+import socket
 import ssl
 import sys
 import time
@@ -25,9 +26,11 @@ from strangler.config.snapshot import Listen, ListenTls, Snapshot
 from strangler.config.watch import Watcher
 from strangler.control import process
 from strangler.control.client import Client, Unreachable, state_folder
+from strangler.control.overrides import mark_of, read_copy
 from strangler.control.sessions import Sessions
 from strangler.control.signing import derived, signing_key
 from strangler.control.state import State
+from strangler.control.stores import Store, make_store
 from strangler.control.tokens import Tokens
 from strangler.edge import sockets, tls, worker
 from strangler.edge.channel import Channel, Message, pair
@@ -40,6 +43,7 @@ from strangler.observe.access import AccessLog, Form
 from strangler.observe.counters import LAYOUT
 from strangler.observe.events import announce
 from strangler.observe.writer import Writer
+from strangler.rollout import Overrides
 
 _REFUSED = 2
 """Exit code for what the person who typed has to correct."""
@@ -132,6 +136,7 @@ class _Site:
         try:
             self.tokens = Tokens.of(self.state, os.environ)
             self.signing = signing_key(self.state, os.environ)
+            self._override_store()
         except ValueError as problem:
             raise _Refused(str(problem)) from None
         self._open()
@@ -337,8 +342,25 @@ class _Site:
 
     def _data_plane(self, snapshot: Snapshot, access: AccessLog) -> tuple[Edge, Server]:
         counts = Counts(lanes.Lane.take(self.lanes))
-        edge = Edge(snapshot, log=access, arm_key=derived(self.signing, "arm"), counts=counts)
+        kept = read_copy(self.state.folder, self._override_store().name)
+        overrides = kept.overrides if kept is not None else Overrides()
+        edge = Edge(
+            snapshot,
+            log=access,
+            arm_key=derived(self.signing, "arm"),
+            counts=counts,
+            overrides=overrides,
+            mark=mark_of(overrides),
+        )
         return edge, Server(edge, limits=snapshot.limits, ticker=edge.ticker)
+
+    def _override_store(self) -> Store:
+        """Return where overrides are recorded. Raises ValueError."""
+        return make_store(
+            os.environ.get("STRANGLER_OVERRIDES", "") or self.snapshot.overrides.store,
+            folder=self.state.folder,
+            site=self.snapshot.site.name,
+        )
 
     def _worker(self, slot: int) -> Callable[[Channel], int]:
         def live(link: Channel) -> int:
@@ -407,6 +429,8 @@ class _Site:
             changes=Watcher(self.options.config, digest=snapshot.hash).run,
             rejected=self.rejected,
             tokens=self.tokens,
+            overrides=os.environ.get("STRANGLER_OVERRIDES", ""),
+            instance=f"{socket.gethostname()}-{os.environ['STRANGLER_INSTANCE']}",
             sessions=Sessions(derived(self.signing, "session")),
             lanes=self.lanes,
         )

@@ -21,10 +21,19 @@ from strangler.config.document import Node
 from strangler.config.kinds import Context, Located, printable
 from strangler.config.policies import Policies
 from strangler.config.routes import File, Routes
-from strangler.config.snapshot import Limits, Listen, ListenTls, Route, Site, Upstream
+from strangler.config.snapshot import (
+    Limits,
+    Listen,
+    ListenTls,
+    OverridePolicy,
+    Route,
+    Site,
+    Upstream,
+)
 from strangler.config.upstreams import Upstreams
 from strangler.errors import StranglerError
 from strangler.routing import AmbiguousPath, Rule, Table, TiedRules, compile_table
+from strangler.units import show_duration
 from strangler.wire.head import RequestHead
 
 TIERS: Final[Mapping[str, Tier]] = MappingProxyType(
@@ -49,6 +58,7 @@ class Built:
     tiers: Mapping[str, Tier]
     routes: tuple[Route, ...]
     table: Table[Route]
+    overrides: OverridePolicy
 
 
 def build(
@@ -98,6 +108,7 @@ def build(
         tiers=MappingProxyType(tiers),
         routes=tuple(rule.value for rule in rules),
         table=table,
+        overrides=_overrides(top, ctx, folder),
     )
 
 
@@ -129,6 +140,25 @@ def _absolute(listen: Listen, folder: str) -> Listen:
     if listen.unix is None:
         return listen
     return replace(listen, unix=os.path.join(folder, listen.unix))
+
+
+def _overrides(top: Values, ctx: Context, folder: str) -> OverridePolicy:
+    values: Values | None = top.get("overrides")
+    if values is None or values.bad:
+        return OverridePolicy()
+    said = dict(values)
+    store: Located | None = said.pop("store", None)
+    if store is not None:
+        scheme, colon, path = store.value.partition(":")
+        own = f"file:{os.path.join(folder, path)}" if scheme == "file" and colon else store.value
+        said["store"] = own
+    policy = OverridePolicy(**said)
+    if policy.default > policy.max:
+        path = f"{values.path}.default"
+        message = f"more than overrides.max ({show_duration(policy.max)})"
+        place = values.place("default" if "default" in values else "max")
+        ctx.report(place, path, "S104", message)
+    return policy
 
 
 def _tiers(top: Values, folder: str) -> dict[str, Tier]:

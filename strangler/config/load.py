@@ -181,6 +181,7 @@ def accept(
         listen=built.listen,
         admin=built.admin,
         workers=built.workers,
+        overrides=built.overrides,
         warnings=tuple(_in_order(ctx.diagnostics, names)),
         sources=gathered.sources,
     )

@@ -369,6 +369,18 @@ class Route:
         return replace(ladder, then=tuple(rung for rung in ladder.then if rung.kind != "legacy"))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverridePolicy:
+    """How long an operator's override lasts, and where it is recorded.
+
+    default, max: seconds · store: `file`, `file:PATH` or a redis URL.
+    """
+
+    default: float = 1800.0
+    max: float = 86_400.0
+    store: str = field(default="file", repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One file of a configuration: its name as diagnostics print it, and its text."""
@@ -398,5 +410,6 @@ class Snapshot:
     listen: tuple[Listen, ...] = ()
     admin: Listen | None = None
     workers: int | None = None
+    overrides: OverridePolicy = OverridePolicy()
     warnings: tuple[Diagnostic, ...] = ()
     sources: tuple[Source, ...] = field(default=(), repr=False)

@@ -231,6 +231,22 @@ class Store(ScalarKind):
         return text
 
 
+class OverrideStore(Store):
+    """Where overrides are recorded."""
+
+    name = "file, file:PATH, or a redis URL"
+    schemes = ("redis", "rediss", "redis+sentinel", "redis+cluster")
+
+    def parse(self, text: str, plain: bool) -> str:
+        scheme, _, rest = text.partition(":")
+        if scheme == "file" and text != "file:":
+            return text
+        if scheme not in self.schemes or not rest.startswith("//"):
+            hint = "write file" if text == "file:" else did_you_mean(scheme, self.schemes)
+            raise Rejected(self.name, hint, got=printable_url(text))
+        return text
+
+
 def printable_url(text: str) -> str:
     """Return *text* for a message, a password in it masked."""
     return printable(re.sub(r"(://[^/@:]*:)[^/@]*@", r"\1...@", text))

@@ -14,10 +14,13 @@ from typing import Any, Protocol
 
 from tornado import web
 
+from strangler.config.snapshot import Snapshot
+from strangler.control.audit import Audit
 from strangler.control.desk import Desk
 from strangler.control.endpoint import Endpoint, not_found, routed
 from strangler.control.endpoints import ENDPOINTS
 from strangler.control.handler import MOST_BYTES, Handler, is_own_name
+from strangler.control.overrides import Book
 from strangler.control.parity import Parity
 from strangler.control.sessions import Sessions
 from strangler.control.tokens import Tokens
@@ -37,6 +40,18 @@ class View(Protocol):
     @property
     def parity(self) -> Parity:
         """Return what became of the workers' copies."""
+
+    @property
+    def overrides(self) -> Book:
+        """Return what operators have chosen."""
+
+    @property
+    def audit(self) -> Audit:
+        """Return the log of all changes."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Return the configuration in force."""
 
     async def health(self) -> dict[str, Any]:
         """Return the health check's document."""

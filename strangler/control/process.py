@@ -24,12 +24,15 @@ from strangler.config.diagnostics import ConfigRejected, Diagnostic
 from strangler.config.snapshot import Route, Snapshot
 from strangler.control import admin, telling
 from strangler.control.asking import Asking
+from strangler.control.audit import Audit
 from strangler.control.desk import Desk
 from strangler.control.health import Checks, Result, report
+from strangler.control.overrides import Book
 from strangler.control.parity import Parity
 from strangler.control.prober import Prober
 from strangler.control.sessions import Sessions
 from strangler.control.state import State
+from strangler.control.stores import make_store
 from strangler.control.tokens import Tokens
 from strangler.edge.channel import Channel, Message
 from strangler.edge.server import Server
@@ -45,6 +48,8 @@ SILENT = 5.0
 HUNG = 30.0
 """Seconds of silence after which a worker is replaced: its share of the readers is waiting."""
 _ACK = 3.0
+_TELLINGS = 6
+"""How often a change of the overrides is said before a worker counts as not answering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,9 @@ class Job:
     bundle: path of the bundle in force · channels: one a worker slot · doors: sockets of the admin
     listener · load: reads the files, given the snapshot before and whether a loss of many routes
     is confirmed; raises ConfigRejected; may be slow · changes: calls back, on the loop, whenever
-    the files may have changed, for ever · lanes: descriptors of the workers' counts.
+    the files may have changed, for ever · lanes: descriptors of the workers' counts · overrides:
+    the URL of their store, empty: as the file says · instance: this site's name among those that
+    share it.
     """
 
     snapshot: Snapshot
@@ -68,6 +75,8 @@ class Job:
     tokens: Tokens = field(default_factory=Tokens)
     sessions: Sessions = field(default_factory=Sessions)
     lanes: Sequence[int] = ()
+    overrides: str = ""
+    instance: str = ""
 
 
 @dataclass(slots=True)
@@ -99,6 +108,18 @@ class Control:
         self._prober = Prober(self._announce)
         self._asking = Asking(job.channels)
         self.totals = Totals(lanes.Reader(job.lanes))
+        self.audit = Audit(lambda: job.state.folder, job.instance)
+        self.overrides = Book(
+            store=make_store(
+                job.overrides or job.snapshot.overrides.store,
+                folder=job.state.folder,
+                site=job.snapshot.site.name,
+            ),
+            state=job.state,
+            snapshot=lambda: self._snapshot,
+            audit=self.audit,
+            tell=self._tell_overrides,
+        )
         self.cache = Desk(self._asking, lambda: self._snapshot, self._slots)
         self.parity = Parity(self._asking, lambda: self._snapshot, self._slots)
         self._seq = 0
@@ -132,6 +153,7 @@ class Control:
             asyncio.create_task(self._add_up()),
         ]
         self._prober.follow(self._snapshot)
+        await self.overrides.start()
         self._link.send({"kind": "ready", "pid": os.getpid()})
         await self._stop.wait()
         for listener in listeners:
@@ -142,6 +164,8 @@ class Control:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         server.abort_all()
+        await self.overrides.close()
+        self.audit.close()
         return 0
 
     # ---------------------------------------------------------------- workers
@@ -201,6 +225,7 @@ class Control:
             "bundle": self._bundle,
             "breakers": self._breakers,
             "sick": self._prober.sick,
+            "overrides": self.overrides.told,
         }
         for channel in self._job.channels:
             channel.send(state)
@@ -258,16 +283,36 @@ class Control:
 
     async def _acknowledged(self, timeout: float) -> int:
         """Wait until every worker serves the snapshot in force; return how many do."""
+        return await self._until_all(self._current, timeout)
+
+    async def _until_all(self, true: Callable[[_Told], bool], timeout: float) -> int:
+        """Wait until what each worker told last is *true*; return of how many it is."""
         count = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while True:
                     self._answered.clear()
-                    count = sum(self._current(told) for told in self._workers.values())
+                    count = sum(map(true, self._workers.values()))
                     if count >= len(self._job.channels):
                         break
                     await self._answered.wait()
         return count
+
+    async def _tell_overrides(self) -> tuple[int, int]:
+        """Have every worker take the overrides; return how many serve them, of how many."""
+        mark = self.overrides.mark
+        wanted = len(self._job.channels)
+
+        def serves(told: _Told) -> bool:
+            return bool(told.status["edge"].get("overrides") == mark)
+
+        count = 0
+        for _ in range(_TELLINGS):  # a channel whose queue was full has lost the message
+            self._announce()
+            count = await self._until_all(serves, _ACK / _TELLINGS)
+            if count >= wanted or mark != self.overrides.mark:
+                break
+        return count, wanted
 
     # ---------------------------------------------------------------- configuration
 
@@ -323,6 +368,7 @@ class Control:
         before, self._snapshot, self._bundle = self._snapshot, snapshot, bundle
         self._rejected = None
         self._prober.follow(snapshot)
+        self.overrides.follow(snapshot)
         self._link.send({"kind": "accepted", "generation": snapshot.generation, "bundle": bundle})
         began = time.monotonic()
         self._announce()
@@ -343,6 +389,8 @@ class Control:
             for name in ("listen", "admin", "workers")
             if getattr(before, name) != getattr(snapshot, name)
         ]
+        if before.overrides.store != snapshot.overrides.store:
+            needs.append("overrides.store")
         if needs:
             announce(
                 "config.waits",
@@ -373,6 +421,11 @@ class Control:
                 announce("config.error", level=logging.ERROR, **_fields(one))
 
     # ---------------------------------------------------------------- what the admin shows
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Return the configuration in force."""
+        return self._snapshot
 
     async def health(self) -> dict[str, Any]:
         """Return the health check's document."""

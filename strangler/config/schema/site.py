@@ -7,7 +7,14 @@ from typing import Any, Final
 
 from strangler.config.blocks import Block, Many, Option, OrNone
 from strangler.config.scalars import Duration, Size, Text, Whole
-from strangler.config.values import TOKEN, Address, NetworkKind, SiteHost, Store
+from strangler.config.values import (
+    TOKEN,
+    Address,
+    NetworkKind,
+    OverrideStore,
+    SiteHost,
+    Store,
+)
 
 
 class Workers(Whole):
@@ -208,6 +215,34 @@ TIERS: Final = Block(
             kind=OrNone(TIER),
             default='{store: "sqlite:var/archive.db"}',
             doc="The last rung.",
+        ),
+    ),
+)
+
+OVERRIDES: Final = Block(
+    "overrides",
+    "How long an operator's override of this file lasts, and where it is recorded.",
+    (
+        Option(
+            name="default",
+            kind=Duration("1s", "30d"),
+            default="30m",
+            doc="How long an override lasts where nobody says for how long.",
+        ),
+        Option(
+            name="max",
+            kind=Duration("1s", "30d"),
+            default="24h",
+            doc="The longest that one may last; what is to stay belongs into this file.",
+        ),
+        Option(
+            name="store",
+            kind=OverrideStore(),
+            default="file",
+            example='"redis://127.0.0.1:6379/0"',
+            doc="`file` in the state folder, `file:PATH`, or `redis://`, `rediss://`, "
+            "`redis+sentinel://`, `redis+cluster://` for a fleet; `STRANGLER_OVERRIDES` wins. "
+            "Changes need a restart.",
         ),
     ),
 )

@@ -6,11 +6,13 @@ from __future__ import annotations
 from typing import Final
 
 from strangler.control.endpoint import Endpoint
-from strangler.control.endpoints import cache, numbers, parity, site
+from strangler.control.endpoints import audit, cache, numbers, overrides, parity, site
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *site.ROWS,
     *cache.ROWS,
+    *overrides.ROWS,
+    *audit.ROWS,
     *parity.ROWS,
     *numbers.ROWS,
 )

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Overrides: what is in force, and putting it in force, back, away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from strangler.control.choice import owners_of, read_choice, read_reason, refuse_unknown
+from strangler.control.endpoint import Endpoint
+from strangler.control.handler import Handler, Rejected
+from strangler.rollout import Override
+from strangler.rollout.override import KINDS, scope_of
+
+Told = Mapping[str, Any] | None
+
+
+async def _list(asked: Handler) -> Told:
+    return dict(asked.view.overrides.json())
+
+
+async def _put(asked: Handler) -> Told:
+    choice = read_choice(asked.json_body(), asked.view.snapshot)
+    asked.permit(choice.owners, choice.subject)
+    done = await asked.view.overrides.put(choice, asked.asker)
+    return dict(done.json())
+
+
+async def _undo(asked: Handler) -> Told:
+    given = asked.json_body()
+    refuse_unknown(given, ("id", "reason"))
+    id_ = given.get("id")
+    if id_ is not None and not isinstance(id_, str):
+        raise Rejected(400, "id: expected the id of an override")
+    reason = read_reason(given)
+    done = await asked.view.overrides.undo(id_, reason, asked.asker, _may(asked))
+    return dict(done.json())
+
+
+async def _clear(asked: Handler) -> Told:
+    """Clear those of one subject or kind, or all of them where *all* says so."""
+    given = asked.json_body()
+    refuse_unknown(given, ("subject", "kind", "all", "reason"))
+    reason = read_reason(given)
+    narrow = {name: given[name] for name in ("subject", "kind") if name in given}
+    if not all(isinstance(value, str) for value in narrow.values()):
+        raise Rejected(400, "subject, kind: expected texts")
+    if given.get("all", False) not in (True, False) or bool(narrow) is given.get("all", False):
+        raise Rejected(400, 'expected {"subject": …}, {"kind": …} or both, or {"all": true}')
+    may = _may(asked)
+
+    def chosen(one: Override) -> bool:
+        fits = all(getattr(one, name) == value for name, value in narrow.items())
+        if fits:
+            may(one)
+        return fits
+
+    gone, done = await asked.view.overrides.clear(chosen, reason, asked.asker)
+    told = done.json()
+    del told["override"]
+    return {"cleared": [one.json() for one in gone], **told}
+
+
+async def _preview(asked: Handler) -> Told:
+    snapshot = asked.view.snapshot
+    choice = read_choice(asked.json_body(), snapshot)
+    asked.permit(choice.owners, choice.subject)
+    one = asked.view.overrides.overrides.of(choice.kind, choice.subject)
+    now = choice.file if one is None else one.json()["value"]
+    then = dict(choice.value) if isinstance(choice.value, Mapping) else choice.value
+    scope, name = scope_of(choice.subject)
+    upstream = name.partition(" ")[0]
+    routes = [
+        route.key
+        for route in snapshot.routes
+        if scope == "site"
+        or (scope == "route" and route.key == name)
+        or (
+            scope in ("upstream", "endpoint")
+            and route.action == "proxy"
+            and (route.upstream or route.legacy) == upstream
+        )
+    ]
+    affects: dict[str, Any] = {"routes": routes[:100], "count": len(routes)}
+    return {
+        "now": now,
+        "then": then,
+        "file": choice.file,
+        "seconds": choice.seconds,
+        "affects": affects,
+    }
+
+
+def _may(asked: Handler) -> Any:
+    def may(one: Override) -> None:
+        asked.permit(owners_of(one.subject, asked.view.snapshot), one.subject)
+
+    return may
+
+
+_REASON: Final = {"type": "string", "minLength": 1, "maxLength": 500}
+_CHOICE: Final = {
+    "type": "object",
+    "properties": {
+        "kind": {"type": "string", "enum": list(KINDS)},
+        "subject": {"type": "string", "minLength": 1},
+        "value": {"type": ["string", "boolean", "object"]},
+        "for": {"type": "string", "examples": ["30m"]},
+        "reason": _REASON,
+        "if_version": {"type": "integer", "minimum": 0},
+    },
+    "required": ["kind", "subject", "value", "reason"],
+    "additionalProperties": False,
+}
+_OVERRIDE: Final = {
+    "type": "object",
+    "properties": {
+        **{name: {"type": "string"} for name in ("id", "kind", "subject", "author", "reason")},
+        "file": {"type": "string"},
+        "value": {"type": ["string", "boolean", "object"]},
+        "created": {"type": "number"},
+        "expires": {"type": "number"},
+    },
+    "required": ["id", "kind", "subject", "value", "author", "reason", "created", "expires"],
+}
+_DONE: Final = {
+    "version": {"type": "integer"},
+    "workers": {"type": "string", "pattern": "^[0-9]+/[0-9]+$"},
+    "took_ms": {"type": "number"},
+}
+
+ROWS: Final = (
+    Endpoint(
+        method="GET",
+        path="/-/overrides",
+        answer=_list,
+        doc="what operators have chosen for now, and whether the store takes more",
+        told={
+            "type": "object",
+            "properties": {
+                "version": {"type": "integer"},
+                "overrides": {"type": "array", "items": _OVERRIDE},
+                "store": {"type": "object"},
+            },
+            "required": ["version", "overrides", "store"],
+        },
+    ),
+    Endpoint(
+        method="POST",
+        path="/-/overrides",
+        answer=_put,
+        doc='{"kind", "subject", "value", "for": "30m", "reason"}: in force on every worker when '
+        'it is answered; {"if_version": N} refuses where somebody else has been faster',
+        access="owner",
+        body=_CHOICE,
+        told={
+            "type": "object",
+            "properties": {"override": _OVERRIDE, **_DONE},
+            "required": ["override", "version", "workers", "took_ms"],
+        },
+        status=201,
+        also=(409, 503),
+    ),
+    Endpoint(
+        method="POST",
+        path="/-/overrides/preview",
+        answer=_preview,
+        doc="the same body: what would change for whom, without changing it",
+        access="owner",
+        body=_CHOICE,
+        told={"type": "object", "required": ["now", "then", "affects"]},
+    ),
+    Endpoint(
+        method="POST",
+        path="/-/overrides/undo",
+        answer=_undo,
+        doc='{"id", "reason"}: what was there before comes back; without an id, of your newest',
+        access="owner",
+        body={
+            "type": "object",
+            "properties": {"id": {"type": "string"}, "reason": _REASON},
+            "required": ["reason"],
+            "additionalProperties": False,
+        },
+        told={
+            "type": "object",
+            "properties": {"override": {"anyOf": [{"type": "null"}, _OVERRIDE]}, **_DONE},
+        },
+        also=(404, 503),
+    ),
+    Endpoint(
+        method="POST",
+        path="/-/overrides/clear",
+        answer=_clear,
+        doc='{"subject", "kind", "reason"} or {"all": true, "reason"}: the file counts again',
+        access="owner",
+        body={
+            "type": "object",
+            "properties": {
+                "subject": {"type": "string"},
+                "kind": {"type": "string"},
+                "all": {"type": "boolean"},
+                "reason": _REASON,
+            },
+            "required": ["reason"],
+            "additionalProperties": False,
+        },
+        told={
+            "type": "object",
+            "properties": {"cleared": {"type": "array", "items": _OVERRIDE}, **_DONE},
+        },
+        also=(503,),
+    ),
+)
