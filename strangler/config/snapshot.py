@@ -359,6 +359,16 @@ class Route:
             return f"{stage} needs an upstream with role legacy, and there is none"
         return ""
 
+    def cannot_have(self, kind: str, value: object) -> str:
+        """Return why an override of *kind* with *value* means nothing here, empty where it does."""
+        if kind == "maintenance":
+            return ""
+        if self.action != "proxy" and kind in ("breaker", "cache", "fault", "priority", "stage"):
+            return f"the edge itself answers this route ({self.action})"
+        if kind == "cache" and value != "bypass" and self.cache.mode == "none":
+            return f"{value} needs copies, and nothing of this route is kept (cache: none)"
+        return ""
+
     def fallback_at(self, stage: Stage) -> Fallback:
         """Return the ladder while *stage* is the effective one: from sealed on without legacy."""
         if stage == self.stage:

@@ -23,8 +23,8 @@ class Told(NamedTuple):
     advice: str
 
 
-#: What to tell a reader, by status: in English, in Portuguese.
-_TOLD: Final[dict[int, tuple[Told, Told]]] = {
+#: What to tell a reader, in English and in Portuguese: by status, or by the word for what it is.
+_TOLD: Final[dict[int | str, tuple[Told, Told]]] = {
     400: (Told("We could not read that request",
                "Your browser sent something that this site doesn't understand. Go back and try "
                "again."),
@@ -66,6 +66,10 @@ _TOLD: Final[dict[int, tuple[Told, Told]]] = {
                "There are too many visits right now. Try again in a minute."),
           Told("O site está sobrecarregado",
                "Há acessos demais agora. Tente de novo em um minuto.")),
+    "maintenance": (Told("We are working on this page",
+                         "It will be back soon. Try again in a few minutes."),
+                    Told("Estamos trabalhando nesta página",
+                         "Ela volta em breve. Tente de novo em alguns minutos.")),
     504: (Told("The site took too long",
                "The part of it that answers here is slow right now. Try again in a minute."),
           Told("O site demorou demais",
@@ -127,14 +131,21 @@ def response(
 
 
 def error_body(
-    status: int, request_id: str, *, accept: bytes, language: bytes, detail: str = ""
+    status: int,
+    request_id: str,
+    *,
+    accept: bytes,
+    language: bytes,
+    detail: str = "",
+    told: str = "",
 ) -> tuple[bytes, bytes]:
     """Return (body, content type) of an error: HTML to a browser, JSON or text to who asks for it.
 
-    *detail* (of a client's own mistake) is told in JSON and text only.
+    *detail* (of a client's own mistake) is told in JSON and text only. *told*: the word for what
+    to tell, where the status does not say it.
     """
     portuguese = _portuguese(language)
-    heading, advice = _TOLD.get(status, _OTHER)[portuguese]
+    heading, advice = _TOLD.get(told or status, _OTHER)[portuguese]
     line = f"{status} {reason_of(status)}".rstrip()
     if b"text/html" in accept or (b"*/*" not in accept and b"json" not in accept and accept):
         home = status in (404, 410, 414) or status >= 500
@@ -154,9 +165,9 @@ def error_body(
             "id": request_id,
         }
         return f"{json.dumps(members)}\n".encode(), b"application/json"
-    told = f": {detail}" if detail else ""
+    why = f": {detail}" if detail else ""
     return (
-        f"{line}{told}\n{advice}\n{request_id}\n".encode(),
+        f"{line}{why}\n{advice}\n{request_id}\n".encode(),
         b"text/plain; charset=utf-8",
     )
 

@@ -24,6 +24,7 @@ from strangler.exchange.copies import Standby
 from strangler.exchange.exchange import Exchange
 from strangler.exchange.fetch import Answer
 from strangler.exchange.fill import Fill
+from strangler.exchange.overridden import Detour
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.reader import Told
 from strangler.exchange.standin import stand_in
@@ -84,10 +85,25 @@ class CachedExchange(Exchange):
             arm = cached.arm if decision.target == "service" else b""
             self.key = cached.keying.key(self._head, scheme=self.scheme, arm=arm)
             self._first_key = self.key
+            if plan.detour:
+                self._detour(plan.detour)
+                return None if self._over else self
             lacking = self._edge.cache.lacking(self.key)
             if not lacking or not self._fall(lacking):
                 self._edge.cache.begin(self, plan, cached, self.key)
         return None if self._over else self
+
+    def _detour(self, detour: Detour) -> None:
+        """Go the way that an operator has chosen: past the cache, or no further than it."""
+        if detour == "fault":
+            self.alone("bypass", detour)
+        elif self._head.method not in (b"GET", b"HEAD"):
+            self.alone("method", "")
+        else:
+            detail = f"{self._upstream.name}: {detour}"
+            error = AttemptFailed("destination_unavailable", detail, sent=False, word=detour)
+            if not self._fall(detour, error):
+                self._give_up(error)
 
     def request_upstream(self) -> Request:
         """Return the request for whoever is to answer, its target as it is keyed."""

@@ -9,8 +9,10 @@ import logging
 import os
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
+from random import random
 from typing import Any, Final
 
 from strangler.cache.deliver import how_plain
@@ -31,6 +33,7 @@ from strangler.exchange.in_force import InForce
 from strangler.exchange.plan import NO_OVERRIDES, Plan, View
 from strangler.exchange.shadow import Shadows
 from strangler.observe.access import AccessLog
+from strangler.resilience import chaos
 from strangler.resilience.breaker import State
 from strangler.rollout import Decision, Overrides
 from strangler.routing import AmbiguousPath
@@ -78,6 +81,8 @@ class Edge:
         #: What became of each route's requests, over all generations.
         self.counts = counts if counts is not None else Counts()
         self._look_again = 0.0
+        #: Requests that an operator's fault has struck, by route.
+        self.struck: Counter[str] = Counter()
         self._desk = Desk(self)
         self.shadows = Shadows(self)
         self._open_tiers(snapshot)
@@ -154,6 +159,7 @@ class Edge:
             "requests": self._count,
             "rescued": self.rescued,
             "overrides": self.in_force.mark,
+            **({"struck": dict(self.struck)} if self.struck else {}),
             "upstreams": {upstream.name: upstream.status() for upstream in self.view.everyone()},
             **self.view.status(),
         }
@@ -202,15 +208,17 @@ class Edge:
         plan = view.plans[match.value]
         if plan.cached is None:
             exchange = Exchange(self, connection, head, id_)
-        elif not trusted and plan.decision is not None and self._hot(connection, head, plan, id_):
+        elif not trusted and plan.hot and self._hot(connection, head, plan, id_):
             return None
         else:
             exchange = CachedExchange(self, connection, head, id_)
         if trusted:
             exchange.trust(self._trusts)
-        if plan.route.action != "proxy":
-            exchange.answer_itself(plan, match)
-            return None
+        if plan.special:
+            if plan.maintenance is not None or plan.route.action != "proxy":
+                exchange.answer_itself(plan, match)
+                return None
+            plan = self._strike(plan)
         decision = plan.decision
         if decision is None:
             decision = decide_canary(self, plan, head, exchange)
@@ -220,6 +228,15 @@ class Edge:
             return exchange.begin(plan, decision, match)
         except AmbiguousPath as error:
             return self._refuse(exchange, error)
+
+    def _strike(self, plan: Plan) -> Plan:
+        """Return *plan*, or what the fault that an operator has ordered makes of it."""
+        assert plan.fault is not None
+        fault = chaos.strike((plan.fault,), time.time(), random())
+        if fault is None:
+            return plan
+        self.struck[plan.key] += 1
+        return plan.struck(fault)
 
     def _refuse(
         self, exchange: Exchange, error: RequestRejected, proxy_error: str = ""

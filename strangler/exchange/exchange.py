@@ -17,7 +17,7 @@ from strangler.cache.tiers.purges import Purge
 from strangler.clock import Waits
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
-from strangler.exchange import answer, composing, ending, falling
+from strangler.exchange import answer, composing, ending, falling, itself
 from strangler.exchange.counting import Arm
 from strangler.exchange.fetch import FOR_EVER, SAFE, Answer, Fetch, Fetching, failure_word
 from strangler.exchange.plan import Plan
@@ -194,19 +194,7 @@ class Exchange:
         self._edge.counts.refused(error.status)
         self._log("", "", "refused", proxy_error or error.detail)
 
-    def answer_itself(self, plan: Plan, match: Match[Route]) -> None:
-        """Answer a route that has no upstream: a redirect, gone, a page."""
-        route = plan.route
-        if route.redirect is not None:
-            location = route.redirect.target(match.params, self._head.query)
-            self._write_whole(route.redirect.status, b"", fields=((b"Location", location),))
-        elif route.gone is not None:
-            self._answer_error(route.gone, "", ())
-        else:
-            status = route.page.status if route.page is not None else 200
-            self._write_whole(status, plan.page)
-        self._arm = plan.legacy_arm
-        self._log(plan.key, "", route.action, "", self._arm)
+    answer_itself = itself.answer
 
     # Beginning.
 
@@ -494,11 +482,13 @@ class Exchange:
         self._answer_error(413, detail, ())
         self._log_end(detail)
 
-    def _answer_error(self, status: int, detail: str, fields: answer.Fields) -> None:
+    def _answer_error(
+        self, status: int, detail: str, fields: answer.Fields, *, told: str = ""
+    ) -> None:
         accept = self._head.get(b"accept") or b""
         language = self._head.get(b"accept-language") or b""
         body, content_type = answer.error_body(
-            status, self.id, accept=accept, language=language, detail=detail
+            status, self.id, accept=accept, language=language, detail=detail, told=told
         )
         fields += ((b"Cache-Control", b"no-store"), (b"X-Request-Id", self.id.encode()))
         self._write_whole(status, body, content_type=content_type, fields=fields)

@@ -22,7 +22,7 @@ from strangler.resilience.failure import is_failure
 from strangler.resilience.policy import Retry
 from strangler.resilience.protection import Kind
 from strangler.resilience.retry import Reason, decide, parse_retry_after
-from strangler.upstream import Circuit, Endpoint, Gate, Upstream, UpstreamConnection
+from strangler.upstream import Circuit, Endpoint, Gate, Shut, Upstream, UpstreamConnection
 from strangler.upstream.places import IN, WAIT
 from strangler.upstream.upstream import TimeLimits
 from strangler.wire.framing import Body, chunk, last_chunk
@@ -35,6 +35,9 @@ SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 _AHEAD: Final = 65536
 #: The deadline of a fetch that has none.
 FOR_EVER: Final = Deadline()
+
+#: What a refusal before any attempt says of itself, by its word.
+_REFUSALS: Final = {"breaker": "breaker open", "drained": "drained by an operator"}
 
 Answer = tuple[ResponseHead, Body, bytes]
 """A response that came whole with its head."""
@@ -52,7 +55,7 @@ class Terms:
     limits: TimeLimits
     replay: int
     retry: Retry
-    circuit: Circuit | None
+    circuit: Circuit | Shut | None
     gates: tuple[Gate, ...]
     kind: Kind = "live"
     makes: Callable[..., Fetching] | None = None
@@ -311,8 +314,8 @@ class Fetch:
             return True
         self._fail(
             AttemptFailed(
-                "destination_unavailable", f"{circuit.name}: breaker open", sent=False,
-                word="breaker",
+                "destination_unavailable", f"{circuit.name}: {_REFUSALS[circuit.word]}",
+                sent=False, word=circuit.word,
             )
         )  # fmt: skip
         return False

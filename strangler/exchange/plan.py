@@ -8,7 +8,7 @@ so an edit never touches a request in flight.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -19,10 +19,20 @@ from strangler.cache.policy import CachePolicy
 from strangler.clock import Ticker, Waits
 from strangler.config.snapshot import FieldEdits, Network, Route, Snapshot
 from strangler.exchange.counting import Arm, Counts
+from strangler.exchange.faults import Faulty
 from strangler.exchange.fetch import FOR_EVER, Fetching, Terms
 from strangler.exchange.hedging import Hedged
+from strangler.exchange.overridden import (
+    Detour,
+    Maintenance,
+    Overridden,
+    hold,
+    ladder_under,
+    on_route,
+)
 from strangler.exchange.tally import Tally
 from strangler.migrate.policy import Compare
+from strangler.resilience.chaos import Fault
 from strangler.resilience.deadline import Deadline
 from strangler.resilience.dependence import Dependence
 from strangler.resilience.hedge import Latency
@@ -30,9 +40,9 @@ from strangler.resilience.policy import Breaker, Failures, Fallback, Rung
 from strangler.resilience.protection import Kind
 from strangler.rollout import Decision, Overrides, Stage, canary_salt, decide, shadow_salt
 from strangler.rollout.asset import ABSENT, is_fingerprinted
-from strangler.rollout.override import SITE, scope_of
+from strangler.rollout.override import scope_of
 from strangler.routing import Table
-from strangler.upstream import Circuit, Gate, Places, Upstream
+from strangler.upstream import Circuit, Gate, Places, Shut, Upstream
 from strangler.upstream.places import Entrant, no_place
 from strangler.upstream.upstream import TimeLimits
 from strangler.wire.head import RequestHead
@@ -106,7 +116,10 @@ class Plan:
     meter: None unless live · fallback: None where the ladder has no rung · elsewhere: by the
     upstream that lacks a fingerprinted asset, who may have it; empty where there is one side only ·
     pages: what a ladder's pages hold, by rung · legacy_arm, service_arm: where its exchanges are
-    counted, by the target that they were decided for · copying: None where nothing is copied.
+    counted, by the target that they were decided for · copying: None where nothing is copied · hot:
+    a fresh copy may be given without an exchange · special: `Edge` has to look at it before it
+    begins (an answer of our own, an operator's fault) · detour: another way than the usual ·
+    makes: what makes a reader's fetches, None: as the route says.
     """
 
     route: Route
@@ -134,6 +147,18 @@ class Plan:
     cached: Cached | None = None
     page: bytes = b""
     copying: Copying | None = None
+    hot: bool = False
+    special: bool = False
+    detour: Detour = ""
+    fault: Fault | None = None
+    maintenance: Maintenance | None = None
+    makes: Callable[..., Fetching] | None = None
+
+    def struck(self, fault: Fault) -> Plan:
+        """Return the plan of one request that *fault* strikes; a cache has no part in it."""
+        makes = partial(Faulty, fault=fault)
+        terms = None if self.terms is None else replace(self.terms, makes=makes)
+        return replace(self, terms=terms, makes=makes, detour="fault")
 
     def ladder(
         self, failure: int | str, head: RequestHead, decided: Upstream | None
@@ -168,10 +193,10 @@ class Plan:
             limits=(self.limits if upstream is self.target else None) or upstream.limits,
             replay=route.body.replay,
             retry=route.retry,
-            circuit=upstream.circuit,
+            circuit=upstream.door,
             gates=upstream.gates_for(kind),
             kind=kind,
-            makes=_maker(route, upstream, self.standing) if kind == "live" else None,
+            makes=self.makes or _maker(route, upstream, self.standing) if kind == "live" else None,
         )
 
 
@@ -181,6 +206,7 @@ class View:
     __slots__ = (
         "any_host",
         "counts",
+        "folder",
         "generation",
         "hosts",
         "limits",
@@ -219,6 +245,8 @@ class View:
         self.wildcards = tuple(name[1:] for name in names if name.startswith(b"*."))
         self.counts = counts
         self.overrides = overrides
+        self.folder = Path(snapshot.root).parent
+        hold(upstreams.values(), overrides)
         known = before.standings if before is not None else {}
         self.standings: dict[Hashable, Standing] = {}
         self.plans: dict[Route, Plan] = {}
@@ -226,7 +254,7 @@ class View:
             same = _sameness(route)
             standing = known.get(same) or _standing(route, upstreams, ticker, changed)
             self.standings[same] = standing
-            self.plans[route] = _plan(route, upstreams, standing, self.counts, overrides)
+            self.plans[route] = self._plan(route, standing)
 
     def under(self, overrides: Overrides) -> View:
         """Return this generation under other *overrides*.
@@ -241,14 +269,22 @@ class View:
         other.overrides = overrides
         if not different:
             return other
-        keys = {name for scope, name in map(scope_of, different) if scope == "route"}
+        subjects = [scope_of(subject) for subject in different]
+        keys = {name for scope, name in subjects if scope == "route"}
+        every = any(scope != "route" for scope, _ in subjects)
+        if every:
+            hold(self.upstreams.values(), overrides)
         plans = dict(self.plans)
         for route in plans:
-            if SITE in different or route.key in keys:
-                standing = self.standings[_sameness(route)]
-                plans[route] = _plan(route, self.upstreams, standing, self.counts, overrides)
+            if every or route.key in keys:
+                plans[route] = other._plan(route, self.standings[_sameness(route)])
         other.plans = plans
         return other
+
+    def _plan(self, route: Route, standing: Standing) -> Plan:
+        overrides = self.overrides
+        said = on_route(route, overrides, self.folder)
+        return _plan(route, self.upstreams, standing, self.counts, overrides, said)
 
     @property
     def shadows_stopped(self) -> bool:
@@ -344,9 +380,10 @@ def _plan(
     standing: Standing,
     counts: Counts,
     overrides: Overrides,
+    said: Overridden,
 ) -> Plan:
     stage = _stage(route, overrides)
-    fallback = route.fallback_at(stage)
+    fallback = ladder_under(route.fallback_at(stage), said.detour)
     service = upstreams[route.upstream] if route.upstream is not None else None
     legacy = upstreams[route.legacy] if route.legacy is not None else None
     target = service if service is not None else legacy
@@ -364,18 +401,22 @@ def _plan(
     }
     if legacy is not None:
         rungs[Rung("legacy")] = legacy
+    decision = None if stage.word == "canary" else decide(stage, None)
+    cached = None if said.bypass else _cached(route, counts.tallies)
+    itself = route.action != "proxy" or said.maintenance is not None
+    special = itself or said.fault is not None
     return Plan(
         route=route,
         key=route.key,
         target=target,
         service=service,
         legacy=legacy,
-        terms=_terms(route, target, limits, standing),
+        terms=_terms(route, target, limits, standing, said),
         standing=standing,
         limits=limits,
         total=_total(route, target),
         stage=stage,
-        decision=None if stage.word == "canary" else decide(stage, None),
+        decision=decision,
         meter=_meter(route, stage, standing),
         salt=canary_salt(route.canary.salted_by(route.key)),
         most_body=route.body.max,
@@ -385,11 +426,16 @@ def _plan(
         pages={rung: Path(rung.name).read_bytes() for rung in fallback.then if rung.kind == "page"},
         request_edits=_edits(edits.request) if edits.request != _NO_EDITS else None,
         response_edits=_edits(edits.response) if edits.response != _NO_EDITS else None,
-        legacy_arm=counts.arm(route.key, "legacy" if route.action == "proxy" else "edge"),
+        legacy_arm=counts.arm(route.key, "edge" if itself else "legacy"),
         service_arm=counts.arm(route.key, "service"),
-        cached=_cached(route, counts.tallies),
+        cached=cached,
         page=Path(route.page.path).read_bytes() if route.page is not None else b"",
-        copying=_copying(route, stage, overrides),
+        copying=None if special or said.detour else _copying(route, stage, overrides),
+        hot=not special and decision is not None and said.detour != "archive_only",
+        special=special,
+        detour=said.detour,
+        fault=said.fault,
+        maintenance=said.maintenance,
     )
 
 
@@ -409,20 +455,39 @@ def _elsewhere(
 
 
 def _terms(
-    route: Route, target: Upstream | None, limits: TimeLimits | None, standing: Standing
+    route: Route,
+    target: Upstream | None,
+    limits: TimeLimits | None,
+    standing: Standing,
+    said: Overridden,
 ) -> Terms | None:
     if target is None:
         return None
     own: tuple[Gate, ...] = (standing.places,) if standing.places is not None else ()
-    circuit = target.circuit if route.breaker == "upstream" else standing.circuit
     return Terms(
         limits=limits or target.limits,
         replay=route.body.replay,
         retry=route.retry,
-        circuit=circuit,
+        circuit=_door(route, target, standing, said),
         gates=own + target.gates,
         makes=_maker(route, target, standing),
     )
+
+
+def _door(
+    route: Route, target: Upstream, standing: Standing, said: Overridden
+) -> Circuit | Shut | None:
+    """Return what attempts ask: the route's breaker or its target's, or what an operator says."""
+    mode, until = said.forced
+    if standing.circuit is not None:
+        standing.circuit.force(mode, until)
+    if target.drained:
+        return target.door
+    if standing.circuit is not None:
+        return standing.circuit
+    if mode == "forced_open":
+        return Shut(f"route {route.key}", "breaker")
+    return target.door if route.breaker == "upstream" and mode == "auto" else None
 
 
 def _maker(route: Route, upstream: Upstream, standing: Standing) -> Callable[..., Fetching] | None:

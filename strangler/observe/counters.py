@@ -33,8 +33,11 @@ STATUSES: Final = (
 FAILURES: Final = (*PROXY_ERRORS, "client_aborted", "http_request_error", "other")
 """RFC 9209 §2.3 names, then what a client did."""
 RUNGS: Final = ("stale", "legacy", "archive", "upstream", "page")
-WHYS: Final = ("connect", "timeout", "incomplete", "breaker", "busy", "4xx", "5xx", "other")
-"""Why a rung answered: the words of `fallback.when`; statuses by their class."""
+WHYS: Final = (
+    *("connect", "timeout", "incomplete", "breaker", "busy", "4xx", "5xx"),
+    *("drained", "stale_only", "archive_only", "other"),
+)
+"""Why a rung answered: the words of `fallback.when`, and of operators; statuses by their class."""
 CACHED: Final = ("edge", "shared", "archive", "stale", "confirmed", "miss", "pass", "bypass")
 BREAKERS: Final = ("closed", "half_open", "open")
 STAGES: Final = ("legacy", "shadow", "canary", "live", "sealed", "retired", "none")

@@ -71,16 +71,23 @@ def corrupted(data: bytes, chance: float) -> bytes:
 
 
 def parse(order: Mapping[str, Any], now: float) -> Fault:
-    """Return the fault of an override: `{kind, share, amount, seconds}`; *seconds* from *now*.
+    """Return the fault that `{kind, share, amount, seconds}` orders; *seconds* from *now*.
 
     Raises MalformedFault for anything missing, unknown or out of bounds: a typing error here
     would harm readers.
     """
-    unknown = set(order) - {"kind", "share", "amount", "seconds"}
+    seconds = _number(order, "seconds", 1.0, LONGEST, "seconds until it ends")
+    return ordered({k: v for k, v in order.items() if k != "seconds"}, now + seconds)
+
+
+def ordered(order: Mapping[str, Any], until: float) -> Fault:
+    """Return the fault that an override's *order*, `{kind, share, amount}`, orders until *until*.
+
+    Raises MalformedFault, as `parse`. Whoever takes an order sees to it that it ends in `LONGEST`.
+    """
+    unknown = set(order) - {"kind", "share", "amount"}
     if unknown:
-        raise MalformedFault(
-            f"fault: expected kind, share, amount, seconds, got {min(unknown, key=str)}"
-        )
+        raise MalformedFault(f"fault: expected kind, share, amount, got {min(unknown, key=str)}")
     said = order.get("kind")
     if said not in KINDS:
         raise MalformedFault(f"kind: expected one of {', '.join(KINDS)}, got {said!r}")
@@ -93,7 +100,7 @@ def parse(order: Mapping[str, Any], now: float) -> Fault:
         kind=kind,
         share=_number(order, "share", 0.0, 1.0, "a share"),
         amount=amount,
-        until=now + _number(order, "seconds", 1.0, LONGEST, "seconds until it ends"),
+        until=until,
     )
 
 

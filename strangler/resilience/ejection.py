@@ -12,6 +12,7 @@ of them are tried, since a bad answer is worth more than none; `panic` says so.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import inf
 from statistics import median
@@ -49,13 +50,13 @@ class Ejection:
 class Standing:
     """What is known of one endpoint's health.
 
-    ``healthy`` is a probe's word; ``ejected`` and ``why`` the answers' · ``weight`` (0-1] is less
-    than 1 in its slow start.
+    ``healthy`` is a probe's word; ``ejected`` and ``why`` the answers'; ``drained`` an operator's ·
+    ``weight`` (0-1] is less than 1 in its slow start.
     """
 
     __slots__ = (
-        "ejected", "healthy", "holds", "refused", "returned", "streak", "until", "weight", "why",
-        "window",
+        "drained", "ejected", "healthy", "holds", "refused", "returned", "streak", "until",
+        "weight", "why", "window",
     )  # fmt: skip
 
     def __init__(self, window: float) -> None:
@@ -63,6 +64,7 @@ class Standing:
         self.streak = 0
         self.refused = 0
         self.healthy = True
+        self.drained = False
         self.ejected = False
         self.why: Why = ""
         self.until = 0.0
@@ -127,6 +129,18 @@ class Ejector(Generic[Item]):
         self._choose(now)
         return True
 
+    def drain(self, drained: Collection[Standing], now: float) -> None:
+        """Take part with all but those *drained*, even in a panic; who comes back starts slowly.
+
+        Where all are drained nothing can be chosen: ask nobody then.
+        """
+        for standing in self.standings:
+            said = standing in drained
+            if standing.drained and not said:
+                standing.returned = now
+            standing.drained = said
+        self._choose(now)
+
     def tick(self, now: float, chance: float) -> bool:
         """End holds that are over, look for outliers, go on with slow starts.
 
@@ -180,13 +194,17 @@ class Ejector(Generic[Item]):
     def _choose(self, now: float) -> None:
         """Make ``candidates`` anew."""
         slow_start = self.policy.slow_start
+        every: list[Item] = []
         chosen: list[Item] = []
         for endpoint, standing in zip(self._all, self.standings, strict=True):
             since = now - standing.returned
             standing.weight = max(0.1, since / slow_start) if since < slow_start else 1.0
+            if standing.drained:
+                continue
+            every.append(endpoint)
             if standing.healthy and not standing.ejected:
                 chosen.append(endpoint)
-        count = len(self._all)
+        count = len(every)
         self.out = count - len(chosen)
-        self.panic = self.out > self.policy.panic * count or not chosen
-        self.candidates = self._all if self.panic else tuple(chosen)
+        self.panic = self.out > self.policy.panic * count or (not chosen and count > 0)
+        self.candidates = tuple(every if self.panic else chosen)

@@ -21,6 +21,7 @@ from .policy import Backoff, Retry
 Reason = Literal[
     "retry",
     "hedge",
+    "fault",
     "elsewhere",
     "not_listed",
     "answer_begun",
@@ -35,7 +36,8 @@ Reason = Literal[
 an endpoint not tried yet, since this one could not be connected to · not_listed: the failure is
 not in `when` · answer_begun: the reader has bytes · tries_used · not_repeatable: the method, and
 no key · replay_over_cap: the body has outgrown the replay buffer · retry_after: the upstream asks
-for more patience than there is · deadline: nothing would be left of it · budget: spent."""
+for more patience than there is · deadline: nothing would be left of it · budget: spent · fault: an
+operator's order harmed it (`chaos`)."""
 
 #: Seconds of the deadline below which another attempt is not worth beginning.
 WORTHWHILE: Final = 0.005

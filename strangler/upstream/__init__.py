@@ -7,10 +7,19 @@ whether there may be an attempt at all; `Endpoint` keeps idle connections and op
 here knows readers or caches; what happens after a failure is the fetch's to decide.
 """
 
-from .circuit import Circuit
+from .circuit import Circuit, Shut
 from .connection import Taker, UpstreamConnection
 from .endpoint import Endpoint
 from .places import Gate, Places
 from .upstream import Upstream
 
-__all__ = ["Circuit", "Endpoint", "Gate", "Places", "Taker", "Upstream", "UpstreamConnection"]
+__all__ = [
+    "Circuit",
+    "Endpoint",
+    "Gate",
+    "Places",
+    "Shut",
+    "Taker",
+    "Upstream",
+    "UpstreamConnection",
+]

@@ -8,16 +8,48 @@ from collections.abc import Callable
 from math import inf
 from random import random
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from strangler.resilience.breaker import Breaker, Mode, State
 from strangler.resilience.policy import Breaker as Policy
 
 _events = logging.getLogger("strangler.events")
 
+#: Seconds by which two words of an operator's may differ in their end, and be one.
+_SAME: Final = 1.0
+
+
+class Shut:
+    """Stands where a breaker does and lets nobody pass: an operator has said so.
+
+    ``word``: what its refusal is called; nothing that is told of attempts matters to it.
+    """
+
+    __slots__ = ("name", "word")
+
+    def __init__(self, name: str, word: str) -> None:
+        self.name = name
+        self.word = word
+
+    def permit(self, now: float) -> int:
+        """Refuse."""
+        return 0
+
+    def succeeded(self, permit: int, now: float, took: float) -> None:
+        """Learn nothing."""
+
+    def failed(self, permit: int, now: float) -> None:
+        """Learn nothing."""
+
+    def dropped(self, permit: int) -> None:
+        """Learn nothing."""
+
 
 class Circuit:
     """A breaker at run time. *changed* is called after each change of state that began here."""
+
+    #: What its refusal is called among the words of a fallback's `when`.
+    word = "breaker"
 
     __slots__ = ("_changed", "_policy", "_told", "breaker", "name")
 
@@ -54,7 +86,11 @@ class Circuit:
 
     def force(self, mode: Mode, until: float = inf) -> None:
         """Take an operator's word until the monotonic instant *until*."""
-        if (mode, until) != (self.breaker.mode, self.breaker.mode_until):
+        breaker = self.breaker
+        if mode == "auto" == breaker.mode:
+            return
+        # The same word, told again by another clock, is no news.
+        if mode != breaker.mode or abs(until - breaker.mode_until) > _SAME:
             self.breaker.force(mode, until)
             self._tell(monotonic())
 

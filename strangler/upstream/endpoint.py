@@ -83,7 +83,7 @@ class Endpoint:
         self._preferred = ""
         self._unanswered = False
         self._resolved_at = float("-inf")
-        self._retired = False
+        self._retired = self._drained = False
         self._loop = asyncio.get_running_loop()
 
     def take(self, *, repeatable: bool = True) -> UpstreamConnection | None:
@@ -120,7 +120,7 @@ class Endpoint:
     def release(self, connection: UpstreamConnection) -> None:
         """Keep *connection* for the next attempt, if there is room."""
         full = len(self._idle) >= self._keepalive.connections
-        if full or self._retired or connection in self._left:
+        if full or self._retired or self._drained or connection in self._left:
             connection.close()
         else:
             connection.idle_since = self._loop.time()
@@ -148,9 +148,18 @@ class Endpoint:
         if self._named and idle and now - self._resolved_at > RESOLVE_EVERY:
             self._ask()
 
+    def drain(self, drained: bool) -> None:
+        """Keep no connection from now on; attempts under way end as they would. Or do again."""
+        self._drained = drained
+        if drained:
+            self._close_idle()
+
     def retire(self) -> None:
         """Take no more; attempts under way end as they would."""
         self._retired = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
@@ -167,8 +176,9 @@ class Endpoint:
 
     @property
     def takes_part(self) -> bool:
-        """Tell whether it is neither ejected nor called sick by its probes."""
-        return self.standing.healthy and not self.standing.ejected
+        """Tell whether it is neither drained, nor ejected, nor called sick by its probes."""
+        standing = self.standing
+        return standing.healthy and not standing.ejected and not standing.drained
 
     @property
     def connections(self) -> int:

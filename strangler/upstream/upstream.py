@@ -17,7 +17,7 @@ from strangler.resilience.budget import Budget
 from strangler.resilience.ejection import Ejection, Ejector
 from strangler.resilience.protection import Guard, Kind, Protection
 from strangler.resilience.selection import choose
-from strangler.upstream.circuit import Circuit
+from strangler.upstream.circuit import Circuit, Shut
 from strangler.upstream.connection import UpstreamConnection
 from strangler.upstream.endpoint import Endpoint
 from strangler.upstream.places import Entrant, Gate, Guests, Places, no_place
@@ -38,7 +38,8 @@ def _nothing() -> None:
 class Upstream:
     """A group of endpoints at run time; lives as long as its part of the configuration.
 
-    ``circuit`` is None where the file says `breaker: none` · ``guests`` is there for legacy alone ·
+    ``circuit`` is None where the file says `breaker: none` · ``door``: what an attempt asks, that
+    breaker but where an operator has said otherwise · ``guests`` is there for legacy alone ·
     *changed* is called when a breaker's state has changed here.
     """
 
@@ -73,6 +74,8 @@ class Upstream:
         self.circuit = (
             Circuit(self.name, definition.breaker, changed) if definition.breaker else None
         )
+        self.door: Circuit | Shut | None = self.circuit
+        self.drained = self._forced_open = False
         waits: Waits[Entrant] = ticker.waits(definition.timeouts.connect, no_place)
         self.places = Places(definition.max_inflight, definition.queue, waits)
         self.gates: tuple[Gate, ...] = (self.places,)
@@ -182,11 +185,43 @@ class Upstream:
     def force(self, mode: Mode, until: float = inf) -> None:
         """Force the breaker open or closed until the monotonic instant *until*, or let it be.
 
-        One that the file does not give a breaker can't be forced: ValueError.
+        One that the file gives no breaker is never refused, so it can be forced open alone.
         """
-        if self.circuit is None:
-            raise ValueError(f"upstream {self.name} has no breaker")
-        self.circuit.force(mode, until)
+        self._forced_open = mode == "forced_open"
+        if self.circuit is not None:
+            self.circuit.force(mode, until)
+        self._hang_door()
+
+    def drain(self, whole: bool, urls: Collection[str] = ()) -> None:
+        """Make no new attempt, at all or at the endpoints with these *urls*; what runs goes on."""
+        urls = {url.rstrip("/") for url in urls}
+        out = [each for each in self.endpoints if each.address.url.rstrip("/") in urls]
+        drained = whole or len(out) == len(self.endpoints)
+        if drained != self.drained:
+            self._tell_drained({"upstream": self.name}, drained)
+        for endpoint in self.endpoints:
+            if (endpoint in out) != endpoint.standing.drained:
+                self._tell_drained(self._named(endpoint), endpoint in out)
+            endpoint.drain(drained or endpoint in out)
+        self.drained = drained
+        # Where all are out the door is shut; who has passed it still finds an endpoint.
+        out = [] if drained else out
+        self.ejector.drain([each.standing for each in out], monotonic())
+        self._hang_door()
+
+    def _tell_drained(self, fields: dict[str, object], drained: bool) -> None:
+        noun = "endpoint" if "endpoint" in fields else "upstream"
+        level = logging.WARNING if drained else logging.INFO
+        word = "drained" if drained else "returned"
+        _events.log(level, f"{noun}.{word}", extra={"fields": fields})
+
+    def _hang_door(self) -> None:
+        if self.drained:
+            self.door = Shut(self.name, "drained")
+        elif self.circuit is None and self._forced_open:
+            self.door = Shut(self.name, "breaker")
+        else:
+            self.door = self.circuit
 
     def status(self) -> dict[str, Any]:
         """Return small numbers for the health check and the console."""
@@ -201,9 +236,11 @@ class Upstream:
         }
         if self.circuit is not None:
             told["breaker"] = self.circuit.status(now)
-        out = {e.name: e.standing.why or "probe" for e in self.endpoints if not e.takes_part}
+        out = {e.name: _why_out(e) for e in self.endpoints if not e.takes_part}
         if out:
             told["out"] = out
+        if self.drained:
+            told["drained"] = True
         if self.ejector.panic:
             told["panic"] = True
         if self.guests is not None:
@@ -235,3 +272,8 @@ class Upstream:
         """Drop everything."""
         for endpoint in self.endpoints:
             endpoint.close()
+
+
+def _why_out(endpoint: Endpoint) -> str:
+    standing = endpoint.standing
+    return "drained" if standing.drained else standing.why or "probe"
