@@ -24,6 +24,7 @@ from strangler.control.overrides import Book
 from strangler.control.parity import Parity
 from strangler.control.sessions import Sessions
 from strangler.control.tokens import Tokens
+from strangler.observe.history import History
 
 __all__ = ["MOST_BYTES", "View", "application", "is_own_name"]
 
@@ -70,6 +71,13 @@ class View(Protocol):
 
     def workers(self) -> list[dict[str, Any]]:
         """Return what each worker told last."""
+
+    def observed(self, seconds: float = 60.0) -> dict[str, Any]:
+        """Return what each route and the site did in the last *seconds*, 1 to 300."""
+
+    @property
+    def history(self) -> History:
+        """Return the last half hour in steps."""
 
     async def metrics(self, form: str) -> str:
         """Return all metrics as text, in one of the forms of `observe.metrics`."""

@@ -36,9 +36,10 @@ from strangler.control.stores import make_store
 from strangler.control.tokens import Tokens
 from strangler.edge.channel import Channel, Message
 from strangler.edge.server import Server
-from strangler.observe import lanes, metrics
+from strangler.observe import lanes, metrics, observed
 from strangler.observe.counters import FAMILIES
 from strangler.observe.events import announce
+from strangler.observe.history import SECONDS, History
 from strangler.observe.numbers import STEP, Arms, Totals
 
 PING = 1.0
@@ -120,6 +121,7 @@ class Control:
             audit=self.audit,
             tell=self._tell_overrides,
         )
+        self.history = History()
         self.cache = Desk(self._asking, lambda: self._snapshot, self._slots)
         self.parity = Parity(self._asking, lambda: self._snapshot, self._slots)
         self._seq = 0
@@ -178,9 +180,17 @@ class Control:
 
     async def _add_up(self) -> None:
         """Close a step of the counts every second."""
+        steps = 0
         while True:
             await asyncio.sleep(STEP)
             self.totals.tick()
+            steps += 1
+            if steps % SECONDS == 0:
+                self.history.step(self.totals.recent(SECONDS), time.time())
+
+    def observed(self, seconds: float = 60.0) -> dict[str, Any]:
+        """Return what each route and the site did in the last *seconds*, 1 to 300."""
+        return observed.observed(self.totals, seconds)
 
     def numbers(self) -> Arms:
         """Return what all workers have counted since the site began, by route and target."""

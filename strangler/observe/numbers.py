@@ -13,7 +13,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from strangler.observe.counters import COARSE, COUNTERS, FINE, LAYOUT, Counter
 from strangler.observe.lanes import Name, Reader
@@ -47,10 +47,10 @@ class Row:
     def __init__(self, row: Sequence[int] = _EMPTY) -> None:
         self._row = row
 
-    def __add__(self, other: Row) -> Row:
+    def __add__(self, other: Self) -> Self:
         return type(self)([a + b for a, b in zip(self._row, other._row, strict=True)])
 
-    def __sub__(self, earlier: Row) -> Row:
+    def __sub__(self, earlier: Self) -> Self:
         """Return what was added since *earlier*; its gauges are meaningless."""
         return type(self)([a - b for a, b in zip(self._row, earlier._row, strict=True)])
 

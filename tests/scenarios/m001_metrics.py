@@ -220,3 +220,19 @@ def listening(edge: Edge) -> bool:
         return True
     except OSError:
         return False
+
+
+def test_what_happens_now_is_told_by_route(edge: Edge) -> None:
+    assert edge.get("/dead/now").status == 200
+    until(lambda: "/dead/**" in edge.admin_json("/-/numbers?seconds=60")[1]["routes"])
+    status, told = edge.admin_json("/-/numbers?seconds=60")
+    assert status == 200
+    assert next(iter(told["routes"])) == "/dead/**", "the worst comes first"
+    arm = told["routes"]["/dead/**"]["service"]
+    assert arm["errors"] == 1.0 and arm["fallbacks"] == {"legacy/connect": arm["requests"]}
+    assert told["site"]["requests"] >= arm["requests"]
+    status, told = edge.admin_json("/-/numbers?route=/dead/**")
+    assert list(told["routes"]) == ["/dead/**"] and told["history"]["step_s"] == 10
+    status, told = edge.admin_json("/-/numbers?route=/daed/**")
+    assert status == 404 and "/dead/**" in told["hint"]
+    assert edge.admin_json("/-/numbers?seconds=301")[0] == 400

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from strangler.control.endpoint import Endpoint
-from strangler.control.handler import Handler
+from strangler.config.diagnostics import did_you_mean
+from strangler.control.endpoint import Endpoint, Parameter
+from strangler.control.handler import Handler, Rejected
 from strangler.observe import metrics
 
 Told = Mapping[str, Any] | None
@@ -21,7 +22,43 @@ async def _metrics(asked: Handler) -> Told:
     return None
 
 
+async def _numbers(asked: Handler) -> Told:
+    seconds = int(asked.get_query_argument("seconds", "60"))
+    route = asked.get_query_argument("route", None)
+    told = asked.view.observed(seconds)
+    if route is not None:
+        _known(asked, route)
+        told["routes"] = {route: told["routes"].get(route, {})}
+        told["history"] = asked.view.history.read(route)
+    else:
+        told["history"] = asked.view.history.read()
+    return {**told}
+
+
+def _known(asked: Handler, route: str) -> None:
+    """Refuse a key that is no route's."""
+    keys = [one["key"] for one in asked.view.routes()]
+    if route not in keys:
+        hint = did_you_mean(route, keys)
+        raise Rejected(404, f"no route {route[:200]}" + (f"; {hint}" if hint else ""), hint=hint)
+
+
 ROWS: Final = (
+    Endpoint(
+        method="GET",
+        path="/-/numbers",
+        answer=_numbers,
+        doc="what each route's targets did in the last seconds, worst first, and the history",
+        query=(
+            Parameter(
+                name="seconds",
+                doc="how far back, 1 to 300; default 60",
+                schema={"type": "integer", "minimum": 1, "maximum": 300},
+            ),
+            Parameter(name="route", doc="one route's key; its history instead of the site's"),
+        ),
+        also=(400, 404),
+    ),
     Endpoint(
         method="GET",
         path="/-/metrics",
