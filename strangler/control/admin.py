@@ -16,6 +16,8 @@ from tornado import web
 
 from strangler.config.snapshot import Snapshot
 from strangler.control.audit import Audit
+from strangler.control.console import pages
+from strangler.control.console.board import Board
 from strangler.control.desk import Desk
 from strangler.control.endpoint import Endpoint, not_found, routed
 from strangler.control.endpoints import ENDPOINTS
@@ -53,6 +55,10 @@ class View(Protocol):
     @property
     def snapshot(self) -> Snapshot:
         """Return the configuration in force."""
+
+    @property
+    def console(self) -> Board:
+        """Return what the console's document comes from."""
 
     async def health(self) -> dict[str, Any]:
         """Return the health check's document."""
@@ -111,7 +117,7 @@ def application(
         "open_reads": open_reads,
     }
     return web.Application(
-        routed(_every(), given),
+        [*pages.rules(given), *routed(_every(), given)],
         default_handler_class=_NotFound,
         default_handler_args=given,
         log_function=_log_failure,

@@ -25,6 +25,7 @@ from strangler.config.snapshot import Route, Snapshot
 from strangler.control import admin, telling
 from strangler.control.asking import Asking
 from strangler.control.audit import Audit
+from strangler.control.console.board import Board
 from strangler.control.desk import Desk
 from strangler.control.health import Checks, Result, report
 from strangler.control.overrides import Book
@@ -124,6 +125,7 @@ class Control:
         self.history = History()
         self.cache = Desk(self._asking, lambda: self._snapshot, self._slots)
         self.parity = Parity(self._asking, lambda: self._snapshot, self._slots)
+        self.console = Board(self, job.state)
         self._seq = 0
         self._draining = False
         self._stop = asyncio.Event()
@@ -153,6 +155,7 @@ class Control:
             asyncio.create_task(self._ping()),
             asyncio.create_task(self._watch()),
             asyncio.create_task(self._add_up()),
+            asyncio.create_task(self.console.follow()),
         ]
         self._prober.follow(self._snapshot)
         await self.overrides.start()
@@ -436,6 +439,16 @@ class Control:
     def snapshot(self) -> Snapshot:
         """Return the configuration in force."""
         return self._snapshot
+
+    @property
+    def slots(self) -> int:
+        """Return how many workers there should be."""
+        return len(self._job.channels)
+
+    @property
+    def sick(self) -> dict[str, dict[str, bool]]:
+        """Return the endpoints that fail their probe, by upstream."""
+        return self._prober.sick
 
     async def health(self) -> dict[str, Any]:
         """Return the health check's document."""

@@ -6,10 +6,11 @@ from __future__ import annotations
 from typing import Final
 
 from strangler.control.endpoint import Endpoint
-from strangler.control.endpoints import audit, cache, numbers, overrides, parity, site
+from strangler.control.endpoints import audit, cache, console, numbers, overrides, parity, site
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *site.ROWS,
+    *console.ROWS,
     *cache.ROWS,
     *overrides.ROWS,
     *audit.ROWS,

@@ -82,6 +82,7 @@ async def _preview(asked: Handler) -> Told:
         )
     ]
     affects: dict[str, Any] = {"routes": routes[:100], "count": len(routes)}
+    affects |= asked.view.console.affected(routes)
     return {
         "now": now,
         "then": then,

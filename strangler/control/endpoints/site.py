@@ -70,9 +70,9 @@ async def _reload(asked: Handler) -> Told:
 ROWS: Final = (
     Endpoint(
         method="GET",
-        path="/",
+        path="/plain",
         answer=_page,
-        doc="this site's state, for people",
+        doc="this site's state for people whose browser runs no scripts; the console is at /",
         content="text/html",
     ),
     Endpoint(

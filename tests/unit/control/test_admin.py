@@ -160,7 +160,7 @@ async def test_the_list_names_every_endpoint(http_client, base_url):
     listed = json.loads(response.body)["endpoints"]
     assert response.code == 200
     assert {row.name for row in ENDPOINTS} < listed.keys()
-    for path in ("/", "/-/routes", "/-/config", "/-/workers", "/-/cache", "/-/cache/counters"):
+    for path in ("/plain", "/-/routes", "/-/config", "/-/workers", "/-/cache", "/-/cache/counters"):
         assert (await fetch(http_client, base_url, path)).code == 200, path
 
 
@@ -223,7 +223,7 @@ async def test_a_bug_is_a_500_that_tells_nothing(http_client, base_url, view, ca
 @pytest.mark.gen_test
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8010", "127.0.0.1.evil.example"])
 async def test_pains_51_a_rebound_name_gets_nothing(http_client, base_url, host):
-    for path in ("/", "/-/routes", "/nowhere"):
+    for path in ("/plain", "/-/routes", "/nowhere"):
         response = await fetch(http_client, base_url, path, headers={"Host": host})
         assert response.code == 421
         assert b"materia" not in response.body
@@ -313,7 +313,7 @@ async def test_reload_is_asked_and_its_outcome_told(http_client, base_url, view)
 async def test_the_page_escapes_what_comes_from_outside(http_client, base_url, view):
     view.passed = False
     view.rejected = {"time": 0.0, "text": [f"routes.yaml:3:1: S101 {HOSTILE}"], "errors": []}
-    response = await fetch(http_client, base_url, "/")
+    response = await fetch(http_client, base_url, "/plain")
     body = response.body.decode()
     assert HOSTILE not in body
     assert body.count("&lt;script&gt;") == 5

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keep what the console's charts are drawn from, and gather what its document is made of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Collection, Mapping
+from typing import Any, Final, Protocol
+
+from strangler.config.snapshot import Snapshot
+from strangler.control.audit import Audit
+from strangler.control.console.burndown import Burndown
+from strangler.control.console.changes import MOST, FileChanges, recent
+from strangler.control.console.document import document
+from strangler.control.console.history import EVERY, History
+from strangler.control.console.known import FIVE, NOW, Known, Window
+from strangler.control.overrides import Book
+from strangler.control.state import State
+from strangler.observe.numbers import Totals
+
+_FRESH: Final = 0.5
+"""Seconds for which what is known is known to all who ask."""
+_SETTLED: Final = 20.0
+"""Seconds after a start until the first point of the burn-down: traffic must have been seen."""
+
+
+class Source(Protocol):
+    """What the control process knows."""
+
+    totals: Totals
+    overrides: Book
+    audit: Audit
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Return the configuration in force."""
+
+    @property
+    def slots(self) -> int:
+        """Return how many workers there should be."""
+
+    @property
+    def sick(self) -> Mapping[str, Mapping[str, bool]]:
+        """Return the endpoints that fail their probe, by upstream."""
+
+    def config(self) -> dict[str, Any]:
+        """Return what is known of the configuration."""
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Return what each worker told last."""
+
+    def ready(self) -> tuple[bool, str]:
+        """Tell whether every worker serves what is in force, and in words why."""
+
+
+class Board:
+    """Half an hour of points, the months of the burn-down, and one document of everything."""
+
+    def __init__(self, source: Source, state: State) -> None:
+        self._source = source
+        self.history = History()
+        self._burndown = Burndown(state)
+        self._known: tuple[float, str, Known] | None = None
+        self._files = FileChanges()
+        self._generation = -1
+
+    async def follow(self) -> None:
+        """Take a step every ten seconds, for ever."""
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(EVERY)
+            try:
+                self.step(time.time(), settled=time.monotonic() - began > _SETTLED)
+            except Exception:  # a drawing must not end what draws it
+                logging.getLogger("strangler.errors").exception("console.failed")
+
+    def step(self, now: float, *, settled: bool = True) -> None:
+        """Add what the last ten seconds brought; *now* in Unix seconds."""
+        totals = self._source.totals
+        self.history.add(totals.recent(EVERY), totals.span(EVERY), now)
+        snapshot = self._source.snapshot
+        self._files.look(snapshot.generation, snapshot.files, now)
+        changed = snapshot.generation != self._generation
+        if settled and (changed or now >= self._burndown.due):
+            self._generation = snapshot.generation
+            requests = legacy = 0
+            for arms in totals.numbers().values():
+                for target, numbers in arms.items():
+                    requests += numbers.requests if target != "edge" else 0
+                    legacy += numbers.requests if target == "legacy" else 0
+            stages = self._source.overrides.overrides.stage
+            self._burndown.note(snapshot.routes, stages, requests, legacy, now)
+
+    async def document(
+        self, *, routes: int | None = None, route: str | None = None, migration: bool = False
+    ) -> dict[str, Any]:
+        """Return the document; see `document.document`."""
+        return document(await self._gather(), routes=routes, route=route, migration=migration)
+
+    def affected(self, keys: Collection[str]) -> dict[str, float]:
+        """Return how busy the routes with these *keys* are: a second, and as a share of all."""
+        window = Window(self._source.totals.recent(NOW), self._source.totals.span(NOW))
+        rate = sum(window.route(key).all.rate for key in keys)
+        all_ = window.site().rate
+        return {"rate": rate, "share": rate / all_ if all_ else 0.0}
+
+    async def _gather(self) -> Known:
+        moment, source = time.monotonic(), self._source
+        # Whoever has just changed something sees it at once.
+        mark = f"{source.overrides.mark} {source.snapshot.generation}"
+        if self._known is not None:
+            at, known_mark, known = self._known
+            if moment - at < _FRESH and mark == known_mark:
+                return known
+        totals, now, snapshot = source.totals, time.time(), source.snapshot
+        self._files.look(snapshot.generation, snapshot.files, now)
+        entries, _ = await source.audit.read(limit=MOST, before=None, wanted=_every)
+        config, listed = source.config(), source.overrides.json()
+        known = Known(
+            now=now,
+            snapshot=snapshot,
+            config=config,
+            overrides=source.overrides.overrides,
+            recent=Window(totals.recent(NOW), totals.span(NOW)),
+            five=Window(totals.recent(FIVE), totals.span(FIVE)),
+            ever=totals.numbers,
+            history=self.history,
+            workers=source.workers(),
+            slots=source.slots,
+            sick=source.sick,
+            overrides_told=listed["overrides"],
+            changes=recent(entries, self._files.json(), config["rejected"], now),
+            instances=instances(source),
+            store=listed["store"],
+            points=self._burndown.json(),
+        )
+        self._known = (moment, mark, known)
+        return known
+
+
+def _every(entry: Mapping[str, Any]) -> bool:
+    return True
+
+
+def instances(source: Source) -> list[dict[str, Any]]:
+    """Return every proxy of the fleet, this one first."""
+    agrees, said = source.ready()
+    return [
+        {
+            "name": socket.gethostname(),
+            "me": True,
+            "verdict": "good" if agrees else "bad",
+            "say": said[:1].upper() + said[1:] + ".",
+        }
+    ]

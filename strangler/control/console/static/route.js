@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// One route: where it is in its life, how both sides answer, what the file, an operator and the
+// counters say, and the buttons.
+
+import { html, useState } from "./dom.js";
+import { bytes, clock, count, duration, left, rate, share, spoken } from "./format.js";
+import { Explain } from "./explain.js";
+import { Entries, useAudit } from "./audit.js";
+import { Overrides, Waiting } from "./now.js";
+import { Empty, Parts, Section, Stage, Timeline, Verdict } from "./parts.js";
+import { act, undo } from "./act.js";
+import { useAnswer, useEdge } from "./store.js";
+
+const LIFE = ["legacy", "shadow", "canary", "live", "sealed", "retired"];
+const MEANS = {
+  legacy: "Django answers.",
+  shadow: "Django answers; some requests are copied to the service and the answers compared.",
+  canary: "A share of the readers gets the service, the others Django.",
+  live: "The service answers; Django is its fallback.",
+  sealed: "The service answers, without Django behind it.",
+  retired: "The Django code is gone.",
+};
+
+export function Route() {
+  const key = new URLSearchParams(location.search).get("key") || "";
+  const { state } = useEdge(`?route=${encodeURIComponent(key)}`);
+  if (!state?.answers || state.for !== `?route=${encodeURIComponent(key)}`) return html`<${Waiting} />`;
+  const route = state.route;
+  if (!route) {
+    return html`<main class="single" id="main"><h1 tabindex="-1">No such route</h1>
+      <p>The file has no route <code>${key}</code>. <a href="/routes">All routes</a></p></main>`;
+  }
+  return html`<main class="single route-page" id="main">
+    <header class="head">
+      <h1 tabindex="-1"><code>${route.key}</code></h1>
+      <p class="more">${route.target || route.action}${route.owner && `, ${route.owner}`}, <code>${route.place}</code>${route.until && `, until ${route.until}`}</p>
+      <p class="summary"><${Verdict} is=${route.verdict} /> <span>${route.why || (route.rate ? `${rate(route.rate)}, ${share(route.error_share)} fail, p95 ${duration(route.p95)}` : "Nobody asks for it.")}</span></p>
+    </header>
+    ${route.action === "proxy" && html`<${Life} route=${route} state=${state} />`}
+    ${route.action === "proxy" && html`<${Buttons} route=${route} state=${state} />`}
+    <${Overrides} state=${state} route=${route} />
+    <${Section} id="traffic" title="Last half hour"><${Timeline} series=${route.history} marks=${state.changes.filter((one) => one.route === route.key)} label=${`Requests a second to ${route.key}: now ${rate(route.rate)}, ${share(route.error_share)} fail`} /><//>
+    ${route.action === "proxy" && html`<${Arms} route=${route} />`}
+    <${Layers} route=${route} />
+    <div class="pair">
+      <${Section} id="tiers" title="Who had the answer"><${Parts} label="Answers by tier" parts=${Object.entries(route.tiers)} /><//>
+      <${Section} id="fallbacks" title="Fallbacks" aside=${route.fallbacks.length ? "since the start" : ""}>
+        ${route.fallbacks.length === 0 && html`<${Empty}>None.<//>`}
+        <ul class="bars">
+          ${route.fallbacks.map((one) => html`<li key=${one.rung + one.reason}><span>${one.rung}: ${one.reason}</span><b>${count(one.count)}</b><i style=${{ width: `${(100 * one.count) / route.fallbacks[0].count}%` }}></i></li>`)}
+        </ul>
+      <//>
+    </div>
+    <${Failed} route=${route} me=${state.me} />
+    <${Explain} route=${route} />
+    <${History} route=${route} state=${state} />
+  </main>`;
+}
+
+function Life({ route, state }) {
+  const word = route.stage.effective.split(" ")[0];
+  const at = LIFE.indexOf(word);
+  const [told, problem] = useAnswer(`/-/rollout?route=${encodeURIComponent(route.key)}`, Math.round(state.time / 4));
+  return html`<${Section} id="life" title="Its life" aside=${html`<${Stage} stage=${route.stage.effective} override=${route.stage.override} />`}>
+    <ol class="life">
+      ${LIFE.map((one, i) => html`<li key=${one} class=${i < at ? "past" : i === at ? "here" : ""} aria-current=${i === at ? "step" : undefined}><span>${one}</span></li>`)}
+    </ol>
+    <p>${MEANS[word]}</p>
+    ${told && html`<${Next} told=${told} now=${state.time} />`}
+    ${problem && problem.status !== 404 && html`<p class="more">${problem.message}</p>`}
+  <//>`;
+}
+
+function Next({ told, now }) {
+  const next = told.next;
+  if (!next) return null;
+  const unmet = next.unmet || [];
+  return html`<div class="next">
+    <p><b>Next: ${next.stage || next.step || spoken(next)}</b>${next.at && next.at > now ? html` <span class="more">not before ${clock(next.at)}</span>` : ""}</p>
+    ${unmet.length > 0
+      ? html`<ul class="unmet">${unmet.map((one) => html`<li key=${one.name || one}>${one.say || one}</li>`)}</ul>`
+      : html`<p class="more">Nothing stands in its way.</p>`}
+    ${(told.gates || []).length > 0 &&
+    html`<table>
+      <thead><tr><th scope="col">Gate</th><th scope="col">Limit</th><th scope="col">Seen</th><th scope="col">Says</th></tr></thead>
+      <tbody>${told.gates.map((one) => html`<tr key=${one.name}><th scope="row">${one.name}</th><td>${spoken(one.limit)}</td><td>${spoken(one.seen)}</td><td class="verdict-${one.verdict}">${one.verdict}</td></tr>`)}</tbody>
+    </table>`}
+  </div>`;
+}
+
+function Buttons({ route, state }) {
+  const mine = state.overrides.find((one) => one.kind === "stage" && one.subject === `route:${route.key}`);
+  const upstream = state.upstreams.find((one) => one.name === route.service);
+  const moves = route.service && route.stage.file !== "retired";
+  return html`<div class="buttons" role="group" aria-label="What to do with this route">
+    ${mine && html`<button type="button" class="primary" onClick=${() => undo(mine)}>Undo: ${spoken(mine.value)}<small>${left(mine.expires, state.time)}</small></button>`}
+    ${moves && route.stage.effective !== "legacy" && html`<button type="button" class="danger" onClick=${() => act("legacy", route)}>Back to legacy</button>`}
+    ${moves && html`<button type="button" onClick=${() => act("promote", route)}>Promote …</button>
+      <button type="button" onClick=${() => act("hold", route)}>Hold …</button>
+      <button type="button" onClick=${() => act("back", route)}>Step back …</button>
+      <button type="button" onClick=${() => act("stage", route)}>Set stage …</button>`}
+    <button type="button" onClick=${() => act("cache", route)}>Cache mode …</button>
+    <button type="button" onClick=${() => act("maintenance", route)}>Maintenance …</button>
+    ${upstream && html`<button type="button" onClick=${() => act("drain", upstream)}>Drain ${upstream.name} …</button>
+      <button type="button" onClick=${() => act("breaker", upstream)}>Breaker of ${upstream.name} …</button>`}
+  </div>`;
+}
+
+function Arms({ route }) {
+  const { legacy, service } = route.arms;
+  const rows = [
+    ["requests", (arm) => rate(arm.rate)],
+    ["failed", (arm) => share(arm.error_share), (arm) => arm.error_share],
+    ["p50", (arm) => duration(arm.p50), (arm) => arm.p50],
+    ["p95", (arm) => duration(arm.p95), (arm) => arm.p95],
+    ["fallbacks", (arm) => rate(arm.fallback_rate), (arm) => arm.fallback_rate],
+    ["bytes", (arm) => `${bytes(arm.byte_rate)}/s`],
+  ];
+  // Worse by more than a tenth, and by more than noise.
+  const worse = (one, other, floor) => one != null && other != null && one > other * 1.1 + floor;
+  return html`<${Section} id="arms" title="Both arms, last 5 minutes">
+    <table class="arms">
+      <thead><tr><td></td><th scope="col" class="legacy">legacy</th><th scope="col" class="service">${route.service || "service"}</th></tr></thead>
+      <tbody>
+        ${rows.map(([name, say, value]) => {
+          const pair = value && legacy?.rate && service?.rate ? [value(legacy), value(service)] : [];
+          const floor = name === "failed" ? 0.002 : 0.005;
+          return html`<tr key=${name}>
+            <th scope="row">${name}</th>
+            <td>${legacy ? say(legacy) : "–"}</td>
+            <td class=${worse(pair[1], pair[0], floor) ? "worse" : ""}>${service ? say(service) : "–"}</td>
+          </tr>`;
+        })}
+      </tbody>
+    </table>
+    ${[["legacy", legacy], [route.service || "service", service]].map(([name, arm]) =>
+      arm?.failures?.length > 0 && html`<p class="more" key=${name}>${name}: ${arm.failures.map((one) => `${one.error} ${count(one.count)}`).join(", ")}</p>`)}
+  <//>`;
+}
+
+function Layers({ route }) {
+  return html`<${Section} id="layers" title="File, override, observed">
+    <div class="scroll" tabindex="0" role="region" aria-labelledby="layers-title">
+      <table class="layers">
+        <thead><tr><td></td><th scope="col">File</th><th scope="col">Override</th><th scope="col">Observed</th></tr></thead>
+        <tbody>
+          ${route.layers.map(
+            (row) => html`<tr key=${row.name} class=${row.drift ? "drift" : ""}>
+              <th scope="row">${row.name}</th>
+              <td>${row.file ?? "–"}</td>
+              <td>${row.override ?? "–"}</td>
+              <td>${row.observed ?? "–"}${row.drift && html`<span class="why">${row.drift}</span>`}</td>
+            </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
+  <//>`;
+}
+
+function Failed({ route, me }) {
+  const [shown, setShown] = useState(false);
+  const [told, problem] = useAnswer(shown && me ? `/-/errors?route=${encodeURIComponent(route.key)}` : null);
+  return html`<${Section} id="failed" title="Last failed requests">
+    ${!shown && html`<p><button type="button" onClick=${() => (me ? setShown(true) : act("signin"))}>${me ? "Show" : "Sign in to see them"}</button> <span class="more">byte for byte, secrets masked</span></p>`}
+    ${shown && problem && html`<p class="trouble" role="alert">${problem.message}</p>`}
+    ${shown && told && !told.errors?.length && html`<${Empty}>None since the workers started.<//>`}
+    ${(told?.errors || []).map(
+      (one, i) => html`<details key=${one.id || i} open=${i === 0}>
+        <summary>${one.status || "---"} ${one.error || ""} ${one.time && clock(one.time)} ${one.say || ""}</summary>
+        <pre tabindex="0">${one.text || one.request || JSON.stringify(one, null, 2)}</pre>
+      </details>`,
+    )}
+  <//>`;
+}
+
+function History({ route, state }) {
+  const [entries, problem, older] = useAudit(state.me ? route.key : "", `${state.me?.who}${state.overrides_version}`);
+  return html`<${Section} id="history" title="Its history">
+    ${!state.me
+      ? html`<p><button type="button" onClick=${() => act("signin")}>Sign in to see it</button></p>`
+      : problem
+        ? html`<p class="trouble">${problem.message}</p>`
+        : html`<${Entries} entries=${entries || []} loading=${!entries} now=${state.time} />`}
+    ${state.me && older && html`<p><button type="button" onClick=${older}>Older</button></p>`}
+  <//>`;
+}
