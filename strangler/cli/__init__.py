@@ -14,9 +14,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from strangler.cli import cache, check, explain, parity, purge, start
+from strangler.cli import audit, cache, check, explain, overrides, parity, purge, start
 
-_OWN = ("check", "explain", "routes", "schema", "init", "purge", "cache", "parity")
+#: The commands that ask a running site, for an override or about them.
+OVERRIDING = (
+    *("toggle", "undo", "overrides", "drain", "breaker", "cache-mode", "fault", "freeze"),
+    *("shadows", "maintenance", "priority", "audit", "token"),
+)
+_OWN = ("check", "explain", "routes", "schema", "init", "purge", "cache", "parity", *OVERRIDING)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,6 +56,8 @@ def parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     purge.add_commands(commands)
     cache.add_commands(commands)
     parity.add_commands(commands)
+    overrides.add_commands(commands)
+    audit.add_commands(commands)
     if not arguments or arguments[0] not in _OWN:
         from strangler import app
 

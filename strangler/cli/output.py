@@ -7,8 +7,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from strangler.config import ConfigRejected, Diagnostic, Snapshot, load
 from strangler.control.client import Client, Unreachable
@@ -88,14 +89,19 @@ def add_admin(command: argparse.ArgumentParser) -> None:
 
 
 def ask(
-    given: argparse.Namespace, path: str, document: dict[str, Any] | None = None
+    given: argparse.Namespace,
+    path: str,
+    document: dict[str, Any] | None = None,
+    query: Mapping[str, Any] | None = None,
 ) -> tuple[int, dict[str, Any]]:
-    """GET *path* from the running site's admin listener, or POST *document* to it.
+    """GET *path* from the running site's admin listener, with *query*, or POST *document* to it.
 
     Return status and document; status 0 where nobody answered, which has been said.
     """
     try:
         client = Client.find(given.config, given.admin)
+        if query:
+            path += f"?{urlencode(query)}"
         return client.get(path) if document is None else client.post(path, document)
     except Unreachable as problem:
         if given.json:

@@ -265,10 +265,8 @@ def _value(
         why = route.cannot_be(parse_stage(str(value)))
         if why:
             problems.add("value", f"the route can't be {value}: {why}")
-    elif kind == "cache" and route is not None and route.cache.mode == "none":
-        problems.add("value", "the route keeps nothing: its cache is none")
-    elif route is not None and route.action != "proxy" and kind != "maintenance":
-        problems.add("subject", f"the edge itself answers this route ({route.action})")
+    elif route is not None and (why := route.cannot_have(kind, value)):
+        problems.add("value", why)
     elif kind == "fault" and isinstance(value, Mapping):
         _check_fault(value, seconds, problems)
     elif kind == "maintenance" and isinstance(value, Mapping):

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import getpass
 import http.client
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -73,11 +75,11 @@ class Client:
         return self._ask("POST", path, json.dumps(document).encode())
 
     def _ask(self, method: str, path: str, body: bytes | None) -> tuple[int, dict[str, Any]]:
-        fields = {"Accept": "application/json"}
+        fields = {"Accept": "application/json", "User-Agent": _agent()}
+        if self._token:
+            fields["Authorization"] = f"Bearer {self._token}"
         if body is not None:
             fields["Content-Type"] = "application/json"
-            if self._token:
-                fields["Authorization"] = f"Bearer {self._token}"
         try:
             where = urlsplit(f"//{self.address}")
             link = http.client.HTTPConnection(
@@ -95,6 +97,16 @@ class Client:
             hint = "set STRANGLER_TOKEN to what the site's admin.token holds"
             raise Unreachable(f"{self.address}: {told.get('error')}", hint)
         return response.status, told
+
+
+def _agent() -> str:
+    """Return who asks, for the audit log: a site's own token is shared by all who may read it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    name = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in user)
+    return f"strangler-cli ({name}@{socket.gethostname()})"
 
 
 def _noted(folder: Path) -> dict[str, Any] | None:

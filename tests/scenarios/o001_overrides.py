@@ -310,7 +310,7 @@ def test_what_cannot_be_recorded_is_refused_and_changes_nothing(edge):
             {"kind": "fault", "value": {"kind": "delay", "share": 1, "amount": 1}, "for": "2h"},
             "at most 1h",
         ),
-        ({"kind": "cache", "value": "bypass"}, "keeps nothing"),
+        ({"kind": "cache", "value": "stale_only"}, "nothing of this route is kept"),
         ({"kind": "maintenance", "value": {"page": "../../../etc/passwd"}}, "below the folder"),
         ({"kind": "maintenance", "value": {"page": "no.html"}}, "no file"),
     ],

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator types at night: toggle, undo, drain, freeze, audit, token."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from scenarios.load import origin
+from scenarios.o001_overrides import answers, call, listed, post
+from scenarios.p002_commands import run
+from scenarios.story import token
+
+from strangler.cli import main
+from strangler.testing import Edge, Upstream, configuration, unused_port
+
+WHY = ("--reason", "p95 of 9 s")
+
+
+@pytest.fixture(scope="module")
+def legacy() -> Iterator[Upstream]:
+    with origin("legacy") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def busca() -> Iterator[Upstream]:
+    with origin("busca") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def edge(legacy: Upstream, busca: Upstream) -> Iterator[Edge]:
+    routes = {
+        "/**": "legacy",
+        "/busca/**": {"to": "busca", "owner": "team search", "cache": {"edge": "1s"}},
+        "/votar/**": {"to": "busca", "owner": "team-vote"},
+    }
+    # Every store of the cache is down: the operator's commands need none.
+    dead = f"redis://127.0.0.1:{unused_port()}/0"
+    text = configuration(
+        routes, upstreams={"legacy": legacy, "busca": busca}, tiers={"shared": {"store": dead}}
+    )
+    with Edge(text, workers=2, access_log="off") as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def cleared(edge: Edge) -> Iterator[None]:
+    yield
+    post(edge, "/overrides/clear", all=True, reason="the test is over")
+
+
+@pytest.fixture
+def typed(edge: Edge, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Type a command in the edge's folder; return exit code, output and errors."""
+    monkeypatch.chdir(edge.folder)
+    monkeypatch.setenv("STRANGLER_STATE", str(edge.folder / "var"))
+    monkeypatch.delenv("STRANGLER_ADMIN", raising=False)
+    monkeypatch.delenv("STRANGLER_TOKEN", raising=False)
+
+    def type_(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(words)
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return type_
+
+
+def test_toggle_and_undo(edge, typed):
+    code, out, _ = typed("toggle", "/busca/**", "legacy", "--for", "10m", *WHY)
+    assert code == 0
+    assert answers(edge) == {"legacy"}
+    assert re.search(r"stage of route:/busca/\*\* is legacy until [0-9:]{8} \(10m\) · 2/2", out)
+    code, out, _ = typed("toggle", "/busca/**", "canary", "100%", *WHY)
+    assert code == 0
+    assert answers(edge) == {"busca"}
+    [id_] = re.findall(r"strangler undo (\w+)", out)
+    code, out, _ = typed("undo", id_, "--reason", "no good")
+    assert (code, out) == (0, "stage of route:/busca/** is legacy again · 2/2 workers\n")
+    assert answers(edge) == {"legacy"}
+    code, out, _ = typed("undo", "--reason", "fixed")
+    assert (code, out) == (0, "routes.yaml counts again · 2/2 workers\n")
+    assert answers(edge) == {"busca"}
+    assert typed("undo", "--reason", "again")[0] == 2
+
+
+def test_what_would_change_is_shown_and_not_done(edge, typed):
+    code, out, _ = typed("toggle", "/busca/**", "legacy", "--preview", *WHY)
+    assert code == 0
+    assert out == (
+        "stage of route:/busca/**: live -> legacy for 30m\nroutes affected: 1\n  /busca/**\n"
+    )
+    code, out, _ = typed("drain", "busca", "--preview", "--json", *WHY)
+    told = json.loads(out)
+    assert (code, told["ok"], told["affects"]["routes"]) == (0, True, ["/busca/**", "/votar/**"])
+    assert listed(edge)["overrides"] == []
+
+
+VERBS = {
+    "drain": (["busca"], "drain", "upstream:busca", True),
+    "breaker": (["busca", "forced_open"], "breaker", "upstream:busca", "forced_open"),
+    "breaker-route": (["/busca/**", "auto"], "breaker", "route:/busca/**", "auto"),
+    "cache-mode": (["/busca/**", "stale_only"], "cache", "route:/busca/**", "stale_only"),
+    "cache-mode-site": (["site", "bypass"], "cache", "site", "bypass"),
+    "freeze": ([], "freeze", "site", True),
+    "shadows": (["stop"], "shadows", "site", "stop"),
+    "maintenance": (["/busca/**"], "maintenance", "route:/busca/**", True),
+    "priority": (["/busca/**", "low"], "priority", "route:/busca/**", "low"),
+    "fault": (
+        ["/busca/**", "abort", "--share", "10%", "--amount", "503"],
+        "fault",
+        "route:/busca/**",
+        {"kind": "abort", "share": 0.1, "amount": 503.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("named", VERBS)
+def test_every_kind_has_its_verb_and_its_end(named, edge, typed):
+    words, kind, subject, value = VERBS[named]
+    verb = named.removesuffix("-route").removesuffix("-site")
+    code, out, _ = typed(verb, *words, "--json", *WHY)
+    told = json.loads(out)
+    assert (code, told["ok"], told["workers"]) == (0, True, "2/2")
+    [one] = listed(edge)["overrides"]
+    assert (one["kind"], one["subject"], one["value"]) == (kind, subject, value)
+    assert one["reason"] == "p95 of 9 s"
+    code, out, _ = typed(verb, *words, "--end", "--reason", "over")
+    assert (code, out) == (0, f"{kind} of {subject}: routes.yaml counts again · 2/2 workers\n")
+    assert listed(edge)["overrides"] == []
+    assert typed(verb, *words, "--end", "--reason", "over")[0] == 1
+
+
+def test_an_endpoint_is_drained_by_its_url(edge, typed, busca):
+    assert typed("drain", "busca", busca.url, *WHY)[0] == 0
+    assert [one["subject"] for one in listed(edge)["overrides"]] == [f"endpoint:busca {busca.url}"]
+    code, _, err = typed("drain", "busca", "http://127.0.0.1:1", *WHY)
+    assert code == 2
+    assert "no endpoint" in err and busca.url in err
+
+
+def test_overrides_shows_what_is_in_force(edge, typed):
+    assert typed("overrides")[1] == "nothing: routes.yaml counts everywhere\n"
+    typed("toggle", "/busca/**", "canary", "10%", *WHY)
+    out = typed("overrides")[1]
+    assert re.search(
+        r"\w{8}  stage  route:/busca/\*\*  canary 10%  30m  +admin\.token  p95", out
+    ) or (re.search(r"canary 10% +29m|canary 10% +\d+s", out)), out
+    told = json.loads(typed("overrides", "--json")[1])
+    assert told["overrides"][0]["value"] == "canary 10%"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("toggle", "/buscar/**", "legacy"), "did you mean /busca/**?"),
+        (("toggle", "/busca/**", "lgacy"), "legacy, shadow N%"),
+        (("toggle", "/**", "live"), "needs a service"),
+        (("toggle", "/busca/**", "legacy", "--for", "2d"), "at most 1d"),
+        (("breaker", "busca"), "say what"),
+        (("drain", "busc"), "did you mean busca?"),
+        (("cache-mode", "/votar/**", "archive_only"), "nothing of this route is kept"),
+    ],
+)
+def test_what_makes_no_sense_is_said_and_changes_nothing(words, said, edge, typed):
+    code, out, err = typed(*words, *WHY)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert listed(edge)["overrides"] == []
+
+
+def test_a_reason_is_compulsory(typed, capsys):
+    with pytest.raises(SystemExit) as ended:
+        typed("toggle", "/busca/**", "legacy")
+    assert ended.value.code == 2
+    assert "--reason" in capsys.readouterr().err
+
+
+def test_nobody_there(typed):
+    code, _, err = typed("overrides", "--admin", f"127.0.0.1:{unused_port()}")
+    assert code == 2
+    assert "refused" in err
+
+
+def test_it_is_a_command_like_the_others(edge):
+    ended = run(edge, "toggle", "/busca/**", "legacy", "--json", *WHY)
+    assert ended.returncode == 0, ended
+    assert json.loads(ended.stdout)["override"]["value"] == "legacy"
+
+
+def test_pains_52_audit_says_who_and_from_where(edge, typed):
+    typed("toggle", "/busca/**", "legacy", *WHY)
+    out = typed("audit", "--limit", "1", "--route", "/busca/**")[1]
+    assert re.search(
+        r"\d{4}-\d\d-\d\d [0-9:]{8}  admin\.token  override\.set  stage route:/busca/\*\*"
+        r"  -     legacy  p95 of 9 s",
+        out,
+    ), out
+    [entry] = json.loads(typed("audit", "--limit", "1", "--json")[1])["entries"]
+    assert entry["from"]["by"] == "cli"
+    assert entry["from"]["agent"].startswith("strangler-cli (")
+
+
+# -------------------------------------------------------------------- tokens
+
+
+def test_pains_51_a_named_token_is_shown_once_and_counts_at_once(edge, typed):
+    code, out, _ = typed("token", "add", "ana", "owner", "--owner", "team search")
+    assert code == 0
+    ana = out.strip()
+    document = {"kind": "stage", "subject": "route:/busca/**", "value": "legacy", "reason": "x"}
+    status, told = call(edge, "POST", "/overrides", document, ana)
+    assert (status, told["override"]["author"]) == (201, "ana")
+    other = document | {"subject": "route:/votar/**"}
+    status, told = call(edge, "POST", "/overrides", other, ana)
+    assert (status, told["ok"]) == (403, False)
+    assert "belongs to team-vote" in told["error"]
+    site = {"kind": "freeze", "subject": "site", "value": True, "reason": "x"}
+    assert call(edge, "POST", "/overrides", site, ana)[0] == 403
+    assert call(edge, "POST", "/overrides", site)[0] == 201
+    # An owner undoes only what is its own.
+    [freeze] = [one["id"] for one in listed(edge)["overrides"] if one["kind"] == "freeze"]
+    undo = {"id": freeze, "reason": "x"}
+    assert call(edge, "POST", "/overrides/undo", undo, ana)[0] == 403
+    assert call(edge, "POST", "/overrides/clear", {"all": True, "reason": "x"}, ana)[0] == 403
+    assert len(listed(edge)["overrides"]) == 2
+    assert call(edge, "POST", "/overrides/undo", {"reason": "x"}, ana)[0] == 200
+    assert call(edge, "POST", "/reload", {}, ana)[0] == 403
+    assert [one["name"] for one in json.loads(typed("token", "list", "--json")[1])["tokens"]] == [
+        "ana"
+    ]
+    assert ana not in (edge.folder / "var" / "admin.tokens").read_text()
+    assert typed("token", "remove", "ana")[0] == 0
+    assert call(edge, "POST", "/overrides", document, ana)[0] == 401
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("add", "ana/bia", "viewer"),
+        ("add", "ana", "owner"),
+        ("add", "ana", "viewer", "--owner", "x"),
+        ("remove", "nobody"),
+    ],
+)
+def test_a_token_that_makes_no_sense(words, typed):
+    code, out, err = typed("token", *words)
+    assert (code, out) == (2, "")
+    assert err
+
+
+def test_a_viewer_reads_and_no_more(edge, typed):
+    secret = typed("token", "add", "bia", "viewer")[1].strip()
+    try:
+        assert call(edge, "GET", "/audit", None, secret)[0] == 200
+        status, told = call(
+            edge, "POST", "/overrides",
+            {"kind": "freeze", "subject": "site", "value": True, "reason": "x"}, secret,
+        )  # fmt: skip
+        assert (status, told["error"]) == (403, "bia is viewer; this needs at least owner")
+    finally:
+        typed("token", "remove", "bia")
+    assert token(edge) not in edge.log
