@@ -26,7 +26,11 @@ VERSION: Final = 1
 _HEADER: Final = struct.Struct(">4sBBI")
 _NUMBERS: Final = struct.Struct(">HddddddqQqqqI8I")
 _NONE: Final = -(2**63)
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-9][0-9]{2}) [\t\x20-\x7e\x80-\xff]*\r\n")
+#: What `store` writes: a status line and field lines, without the empty one.
+_HEAD: Final = re.compile(
+    rb"HTTP/1\.1 ([2-9][0-9]{2}) [\t\x20-\x7e\x80-\xff]*+\r\n"
+    + FIELD_BLOCK.pattern.removesuffix(rb"\r\n")
+)
 
 _NEVER_STALE, _NO_CACHE, _AUTHORIZED, _PART = 1, 2, 4, 8
 _BODY, _ETAG, _LANGUAGE, _ASKED = 16, 32, 64, 128
@@ -110,18 +114,18 @@ def _load_1(
             return None
     elif len(record) != end:
         return None
-    if zlib.crc32(memoryview(record)[_HEADER.size : end], flags) != check:
+    if zlib.crc32(record[_HEADER.size : end], flags) != check:
         return None
     texts = []
     for size in sizes:
-        texts.append(record[at : at + size])
+        texts.append(record[at : at + size] if size else b"")
         at += size
     found_key, head, selecting, etag, language, asked, tags, route = texts
     if found_key != key or not _sound(head, status):
         return None
     try:
-        names = _selected_back(selecting)
-        tag_list = tuple(_counted_back(tags))
+        names = _selected_back(selecting) if selecting else ()
+        tag_list = tuple(_counted_back(tags)) if tags else ()
     except (IndexError, ValueError, struct.error):
         return None
     stored = Stored(
@@ -152,10 +156,8 @@ def _load_1(
 
 def _sound(head: bytes, status: int) -> bool:
     """Tell whether *head* is what `store` writes: it goes to readers as it stands."""
-    line = _STATUS_LINE.match(head)
-    if line is None or int(line[1]) != status:
-        return False
-    return FIELD_BLOCK.fullmatch(head + b"\r\n", line.end()) is not None
+    found = _HEAD.fullmatch(head)
+    return found is not None and int(found[1]) == status
 
 
 _SIZE: Final = struct.Struct(">I")

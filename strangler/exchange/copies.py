@@ -145,7 +145,13 @@ class Copies:
     def moments(self) -> Moments:
         """Return what is known of purges now; to be taken before the source is asked."""
         # A site without an edge tier has its purges noted all the same.
-        return self.ladder.moments._replace(edge=self.memory.moment)
+        ladder = self.ladder
+        shared, archive = ladder.shared, ladder.archive
+        return Moments(
+            self.memory.moment,
+            0 if shared is None else shared.marks.seq,
+            0 if archive is None else archive.marks.seq,
+        )
 
     def held(self, key: bytes) -> tuple[Ready, ...]:
         """Return what the edge tier has of *key*, all variants."""

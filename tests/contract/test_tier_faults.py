@@ -106,6 +106,24 @@ async def test_a_frozen_server_is_cut_off_and_left_alone(kind: str, events: Even
         await tier.close()
 
 
+@in_loop
+async def test_a_busy_loop_is_not_held_against_redis(events: Events) -> None:
+    with Redis() as server:
+        tier = make_tier(server.url, name="shared")
+        await tier.start()
+        await until(lambda: put(tier))
+        key = page().key
+        await until(lambda: tier.get(key))
+        for _ in range(8):
+            asked = [asyncio.ensure_future(tier.get(key)) for _ in range(3)]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the questions are on their way
+            time.sleep(3 * tier.deadline)  # what other work on the loop does to the answers
+            assert all(await asyncio.gather(*asked))
+        assert tier.up and not events("tier.down")
+        await tier.close()
+
+
 @pytest.mark.parametrize("kind", ["redis", "toredis", "redis+cluster", "mongodb"])
 @in_loop
 async def test_a_killed_server_costs_a_rung_until_it_is_back(kind: str, events: Events) -> None:

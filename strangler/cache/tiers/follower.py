@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 
 from strangler.cache.tiers.health import Health
 from strangler.cache.tiers.purges import Mark, Marks, Purge
-from strangler.cache.tiers.store import Log, Store, StoreFailed, Timed
+from strangler.cache.tiers.store import Log, Prompt, Store, StoreFailed, Timed
 from strangler.observe.events import announce
 
 #: Seconds between two looks at a store's log: how late another machine's purge is heard of.
@@ -45,6 +45,7 @@ class Follower:
         self.name = name
         self.store = store
         self.deadline = deadline
+        self._prompt = isinstance(store, Prompt) and store.limit(deadline)
         self.marks = Marks()
         self.health: dict[Side, Health] = {"read": Health(), "write": Health()}
         #: Called with every purge that somebody has made.
@@ -89,6 +90,14 @@ class Follower:
         with suppress(Exception):
             async with asyncio.timeout(PATIENCE):
                 await self.store.close()
+
+    def in_time(self) -> asyncio.Timeout:
+        """Return what ends a question to the store at its deadline.
+
+        A store that counts its own time is only kept from going on for ever: it is not to blame
+        where our own loop hears late of its answer.
+        """
+        return asyncio.timeout(PATIENCE if self._prompt else self.deadline)
 
     async def reach(self, seq: int) -> None:
         """Take in the log up to *seq* at least; raise StoreFailed where it doesn't go that far."""
@@ -195,7 +204,7 @@ class Follower:
             if not self._reads.may_ask(now):
                 continue
             try:
-                async with asyncio.timeout(self.deadline):
+                async with self.in_time():
                     seq = await self.store.last()
                 if seq > self.marks.seq or (suspicious and seq < self.marks.seq):
                     await self._caught_up()

@@ -16,11 +16,11 @@ back by any worker that had heard of it. Redis bounds its memory itself (`maxmem
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 from strangler.cache.tiers.purges import MOST, Mark
-from strangler.cache.tiers.resp import Command, Commands
+from strangler.cache.tiers.resp import Client, Command, Commands
 from strangler.cache.tiers.store import VARIANTS, Log, Rows, StoreFailed, short
 
 #: Purges must be possible in a Redis that is full; before 7.0 there is no way to say so.
@@ -124,6 +124,21 @@ class Redis:
         self._seq = 0
         self._expire_by: tuple[str, ...] = ("NX", "GT")
         self._flags = _FLAGS
+        self._within = 0.0
+
+    def limit(self, seconds: float) -> bool:
+        """Take no longer than *seconds* for what readers wait for; False where it can't tell."""
+        if not isinstance(self._commands, Client):
+            return False
+        self._within = seconds
+        return True
+
+    def _soon(self, *commands: Command) -> Awaitable[list[Any]]:
+        """Run what readers wait for."""
+        client = self._commands
+        if self._within and isinstance(client, Client):
+            return client.run_within(self._within, *commands)
+        return client.run(*commands)
 
     async def open(self) -> None:
         # Both begin to connect, whichever has to wait.
@@ -134,9 +149,7 @@ class Redis:
 
     async def read(self, key: bytes) -> Rows:
         # The number after the object: what was purged in between is judged by the later one.
-        flat, said = await self._commands.run(
-            ("HGETALL", self._objects + short(key)), self._ask_seq
-        )
+        flat, said = await self._soon(("HGETALL", self._objects + short(key)), self._ask_seq)
         seq = self._seq if said == self._said else await self._number(said)
         if type(flat) is dict:
             return Rows(seq, list(flat.items()))
@@ -181,7 +194,7 @@ class Redis:
             await self._bulk.run(("UNLINK", self._slices % (blob, number)))
 
     async def last(self) -> int:
-        (said,) = await self._commands.run(self._ask_seq)
+        (said,) = await self._soon(self._ask_seq)
         return await self._number(said)
 
     async def log(self, after: int) -> Log:
@@ -213,16 +226,14 @@ class Redis:
 
     async def take(self, key: bytes, token: bytes, seconds: float) -> bool:
         life = max(1, int(seconds * 1000))
-        (said,) = await self._commands.run(
-            ("SET", self._leases + short(key), token, "NX", "PX", life)
-        )
+        (said,) = await self._soon(("SET", self._leases + short(key), token, "NX", "PX", life))
         return said is not None
 
     async def give(self, key: bytes, token: bytes) -> None:
         await self._commands.run(("EVAL", _GIVE, 1, self._leases + short(key), token))
 
     async def taken(self, key: bytes) -> bool:
-        (there,) = await self._commands.run(("EXISTS", self._leases + short(key)))
+        (there,) = await self._soon(("EXISTS", self._leases + short(key)))
         return bool(there)
 
     async def upkeep(self) -> None:
@@ -231,7 +242,8 @@ class Redis:
     async def _number(self, said: Any) -> int:
         """Return the number in *said*; without one, make a log, before which nothing counts."""
         if said is None:
-            said = await self._script(_OPEN)
+            async with asyncio.timeout(self._within or None):
+                said = await self._script(_OPEN)
         self._said = bytes(said)
         self._seq = int(self._said.split()[0])
         return self._seq

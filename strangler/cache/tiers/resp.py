@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import select
 import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Any, Final, Protocol, cast
 
 from strangler.cache.tiers.store import ExtraMissing, StoreFailed
@@ -36,6 +38,8 @@ CONNECT: Final = 1.0
 SILENCE: Final = 1.0
 #: Seconds between tries to connect, before jitter: first and longest.
 RETRY: Final = (0.02, 1.0)
+#: Times its limit that an answer may take which keeps coming: then it is our own loop that is late.
+_LATE: Final = 20.0
 
 #: Errors after which another server may have to be asked: a failover, or a server that starts.
 _MOVED: Final = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "NOAUTH", "NOREPLICAS")
@@ -63,11 +67,15 @@ class Commands(Protocol):
 class _Group:
     """The replies to commands that were put together."""
 
-    __slots__ = ("error", "future", "left", "replies")
+    __slots__ = ("error", "future", "left", "replies", "since", "within")
 
-    def __init__(self, future: asyncio.Future[list[Any]], left: int) -> None:
+    def __init__(
+        self, future: asyncio.Future[list[Any]], left: int, since: float, within: float
+    ) -> None:
         self.future = future
         self.left = left
+        self.since = since
+        self.within = within
         self.replies: list[Any] = []
         self.error: str | None = None
 
@@ -80,24 +88,46 @@ class _Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._asked = 0.0  # since when an answer has been due
+        self._watch: asyncio.TimerHandle | None = None
+        self._arrived = select.poll()
         self.lost = loop.create_future()
         self.ended = loop.create_future()
         self.moved = False
 
-    def run(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+    def run(self, commands: Sequence[Command], within: float = inf) -> asyncio.Future[list[Any]]:
+        now = time.monotonic()
         if self._pending:
-            if time.monotonic() - self._asked > SILENCE:
+            if now - self._asked > SILENCE:
                 self.abort("silent")
         else:
-            self._asked = time.monotonic()
+            self._asked = now
         if self._transport is None or self._transport.is_closing():
             raise StoreFailed("connection lost", hard=True)
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        self._pending.append(_Group(future, len(commands)))
+        self._pending.append(_Group(future, len(commands), now, within))
+        if within < inf and self._watch is None:
+            self._watch = self._loop.call_later(within / 2, self._look, within / 2)
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out += map(pack, commands)
         return future
+
+    def _look(self, pace: float) -> None:
+        """Fail what has waited too long, unless it is we who have been too slow to read it.
+
+        A busy loop hears late of answers that have long been here; to count that against the
+        server would send all readers past it, to where they cost more.
+        """
+        self._watch = None
+        now = time.monotonic()
+        late = [g for g in self._pending if now - g.since >= g.within and not g.future.done()]
+        if late:
+            ours = bool(self._out or self._arrived.poll(0))
+            for group in late:
+                if not ours or now - group.since >= group.within * _LATE:
+                    group.future.set_exception(TimeoutError())
+        if any(group.within < inf and not group.future.done() for group in self._pending):
+            self._watch = self._loop.call_later(pace, self._look, pace)
 
     def abort(self, reason: str) -> None:
         """End the connection now and fail what waits."""
@@ -112,6 +142,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by their class
+        self._arrived.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         reader, pending = self._reader, self._pending
@@ -198,6 +229,15 @@ class Client:
         if self._connection is None:
             raise StoreFailed(self._reason, hard=True)
         return self._connection.run(commands)
+
+    def run_within(self, seconds: float, *commands: Command) -> asyncio.Future[list[Any]]:
+        """Return the replies as `run` does; TimeoutError where Redis takes longer than *seconds*.
+
+        It is Redis's own time that counts, not what our loop takes to hear of the answer.
+        """
+        if self._connection is None:
+            raise StoreFailed(self._reason, hard=True)
+        return self._connection.run(commands, seconds)
 
     async def _stay_connected(self) -> None:
         tries = 0

@@ -129,6 +129,17 @@ class Timed(Protocol):
         """Tell whether reads have lately kept the store itself for *seconds* or longer."""
 
 
+@runtime_checkable
+class Prompt(Protocol):
+    """A store that can keep a time limit by itself, and counts only its own time."""
+
+    def limit(self, seconds: float) -> bool:
+        """Raise TimeoutError from now on where `read`, `last`, `take` or `taken` take longer.
+
+        False: it can't, whoever asks has to watch the clock.
+        """
+
+
 def short(text: bytes) -> bytes:
     """Return *text*, or its digest where it is long; records say themselves whose they are."""
     if len(text) <= _LONGEST:

@@ -81,9 +81,13 @@ class Tier(Follower):
         if not self.up:
             return []
         try:
-            async with asyncio.timeout(self.deadline):
+            if self._prompt:
                 found = await self.store.read(key)
-                if found.seq > self.marks.seq:
+            else:
+                async with asyncio.timeout(self.deadline):
+                    found = await self.store.read(key)
+            if found.seq > self.marks.seq:
+                async with asyncio.timeout(self.deadline):
                     await self.reach(found.seq)
         except Exception as error:
             self.failed("read", error)
@@ -127,7 +131,7 @@ class Tier(Follower):
             return b""
         token = secrets.token_bytes(12)
         try:
-            async with asyncio.timeout(self.deadline):
+            async with self.in_time():
                 return token if await self.store.take(key, token, seconds) else None
         except Exception as error:
             self.failed("write", error)
@@ -152,7 +156,7 @@ class Tier(Follower):
                 return False
             await asyncio.sleep(min(pause * random.uniform(0.8, 1.2), left))
             try:
-                async with asyncio.timeout(self.deadline):
+                async with self.in_time():
                     if not await self.store.taken(key):
                         return True
             except Exception as error:
