@@ -352,7 +352,9 @@ class _Site:
             overrides=overrides,
             mark=mark_of(overrides),
         )
-        return edge, Server(edge, limits=snapshot.limits, ticker=edge.ticker)
+        server = Server(edge, limits=snapshot.limits, ticker=edge.ticker)
+        edge.relief.connections = lambda: server.connections
+        return edge, server
 
     def _override_store(self) -> Store:
         """Return where overrides are recorded. Raises ValueError."""

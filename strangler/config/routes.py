@@ -149,6 +149,7 @@ class Routes:
             retry=self.policies.retry(values),
             breaker=self.policies.breaker(values),
             max_inflight=self.policies.last(values, "max_inflight", None),
+            priority=self.policies.last(values, "priority", "normal"),
             fallback=fallback,
             unsealed=unsealed,
             cache=self.policies.cache(values, parsed),

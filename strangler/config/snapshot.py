@@ -93,7 +93,8 @@ class Listen:
 class Limits:
     """What one client may ask of the edge.
 
-    body_timeout: between two reads of a request's body · idle_timeout: between two requests ·
+    inflight: requests at work in a worker, near which work is let go · body_timeout: between two
+    reads of a request's body · idle_timeout: between two requests ·
     write_timeout: a reader that takes nothing · tunnel_idle: either way of an upgraded
     connection · drain: what runs may go on so long after a stop.
     """
@@ -102,6 +103,7 @@ class Limits:
     head: int = 64 << 10
     fields: int = 256
     connections: int = 20_000
+    inflight: int = 10_000
     head_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 75.0
@@ -340,6 +342,7 @@ class Route:
     retry: Retry = _RETRY
     breaker: Breaker | Literal["upstream"] | None = "upstream"
     max_inflight: int | None = None
+    priority: Literal["low", "normal", "high"] = "normal"
     fallback: Fallback = _FALLBACK
     unsealed: Fallback | None = None
     cache: CachePolicy = _CACHE

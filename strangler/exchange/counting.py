@@ -20,6 +20,7 @@ from strangler.observe.counters import (
     FAILURES,
     FINE,
     LAYOUT,
+    LET_GO,
     RUNGS,
     SHADOWED,
     WHYS,
@@ -40,6 +41,9 @@ _REFUSED: Final = tuple(
     LAYOUT.place("strangler_refused_requests_total", status=status_word(status))
     for status in range(1000)
 )
+_SHED: Final = {
+    word: LAYOUT.place("strangler_shed_requests_total", priority=word) for word in LET_GO
+}
 _UNWELL: Final = LAYOUT.place("strangler_unwell_requests_total")
 _FAILURES: Final = {word: LAYOUT.place("strangler_failures_total", error=word) for word in FAILURES}
 _OTHER: Final = _FAILURES["other"]
@@ -197,6 +201,10 @@ class Counts:
         if row is None:
             row = self._refused = self.lane.row("refused")
         row[_REFUSED[status]] += 1
+
+    def shed(self, priority: str) -> None:
+        """Count a request that was let go, a word of `LET_GO`."""
+        self.lane.row("refused")[_SHED[priority]] += 1
 
     def shadow(self, route: str, outcome: str, seconds: float | None = None) -> None:
         """Count what became of a copy, a word of `SHADOWED`, and how long its answer took."""

@@ -31,6 +31,7 @@ from strangler.exchange.desk import Desk
 from strangler.exchange.exchange import Exchange
 from strangler.exchange.in_force import InForce
 from strangler.exchange.plan import NO_OVERRIDES, Plan, View
+from strangler.exchange.relief import Relief
 from strangler.exchange.shadow import Shadows
 from strangler.observe.access import AccessLog
 from strangler.resilience import chaos
@@ -77,6 +78,11 @@ class Edge:
         self.ticker.each_tick(self._tick)
         self.log: Callable[[Any], object] = log.append if log is not None else _forget
         self.exchanges: set[Exchange] = set()
+        #: How many of these are tunnels now.
+        self.tunnels = 0
+        #: How much is let go, 0: nothing; see `relief`.
+        self.short = 0
+        self.relief = Relief(self)
         self.rescued = 0
         #: What became of each route's requests, over all generations.
         self.counts = counts if counts is not None else Counts()
@@ -159,6 +165,7 @@ class Edge:
             "requests": self._count,
             "rescued": self.rescued,
             "overrides": self.in_force.mark,
+            **({"short": self.short} if self.short else {}),
             **({"struck": dict(self.struck)} if self.struck else {}),
             "upstreams": {upstream.name: upstream.status() for upstream in self.view.everyone()},
             **self.view.status(),
@@ -219,6 +226,8 @@ class Edge:
                 exchange.answer_itself(plan, match)
                 return None
             plan = self._strike(plan)
+        if self.short and self.relief.lets_go(exchange, plan):
+            return None
         decision = plan.decision
         if decision is None:
             decision = decide_canary(self, plan, head, exchange)
@@ -419,6 +428,7 @@ class Edge:
             )  # fmt: skip
 
     def _tick(self, now: float) -> None:
+        self.relief.tick(now)
         for upstream in self.view.everyone():
             upstream.sweep(now)
         if now >= self._look_again:

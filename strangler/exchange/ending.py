@@ -52,6 +52,8 @@ def log(
     head = exchange._head
     edge = exchange._edge
     edge.exchanges.discard(exchange)
+    if exchange._tunnel:
+        edge.tunnels -= 1
     if exchange._waits_total is not None:
         exchange._waits_total.end(exchange)
     if exchange._timer is not None:

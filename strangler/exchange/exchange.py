@@ -195,6 +195,7 @@ class Exchange:
         self._log("", "", "refused", proxy_error or error.detail)
 
     answer_itself = itself.answer
+    answer_let_go = itself.let_go
 
     # Beginning.
 
@@ -429,6 +430,7 @@ class Exchange:
         if self._over:
             return
         self._tunnel = True
+        self._edge.tunnels += 1
         self._status = 101
         self._connection.write(
             b"HTTP/1.1 101 %b%b\r\nConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes that the edge itself answers: a redirect, gone, a page; or one that operators have closed.
+"""What the edge itself answers: a redirect, gone, a page; a route that operators have closed.
 
-`answer` is `Exchange`'s method, kept apart as those of `falling` are.
+These are `Exchange`'s methods, kept apart as those of `falling` are.
 """
 
 from __future__ import annotations
@@ -38,6 +38,13 @@ def answer(exchange: Exchange, plan: Plan, match: Match[Route]) -> None:
         status = route.page.status if route.page is not None else 200
         exchange._write_whole(status, plan.page)
     exchange._log(plan.key, "", route.action, "", exchange._arm)
+
+
+def let_go(exchange: Exchange, plan: Plan, word: str, fields: own.Fields) -> None:
+    """Refuse a request that there is no room for; *word* says whose."""
+    exchange._arm = exchange._edge.counts.arm(plan.key, "edge")
+    exchange._answer_error(503, "", fields)
+    exchange._log(plan.key, "", word, "connection_limit_reached", exchange._arm)
 
 
 def _closed(exchange: Exchange, maintenance: Maintenance) -> None:

@@ -19,6 +19,7 @@ from strangler.config.snapshot import Route
 from strangler.resilience import chaos
 from strangler.resilience.breaker import Mode
 from strangler.resilience.policy import Failures, Fallback, Rung
+from strangler.resilience.shed import ROUTES, Priority
 from strangler.rollout import Override, Overrides
 from strangler.upstream import Upstream
 
@@ -55,7 +56,7 @@ class Overridden:
     bypass: bool = False
     fault: chaos.Fault | None = None
     maintenance: Maintenance | None = None
-    priority: str | None = None
+    priority: Priority | None = None
     forced: tuple[Mode, float] = ("auto", inf)
 
 
@@ -81,7 +82,7 @@ def on_route(route: Route, overrides: Overrides, folder: Path) -> Overridden:
         bypass=cache == "bypass",
         fault=_fault(said.get("fault")),
         maintenance=None if maintenance is None else _maintenance(maintenance, folder),
-        priority=None if priority is None else str(priority.value),
+        priority=ROUTES.get(str(priority.value)) if priority is not None else None,
         forced=_forced(said.get("breaker")),
     )
 

@@ -38,6 +38,7 @@ from strangler.resilience.dependence import Dependence
 from strangler.resilience.hedge import Latency
 from strangler.resilience.policy import Breaker, Failures, Fallback, Rung
 from strangler.resilience.protection import Kind
+from strangler.resilience.shed import NORMAL, ROUTES, Priority
 from strangler.rollout import Decision, Overrides, Stage, canary_salt, decide, shadow_salt
 from strangler.rollout.asset import ABSENT, is_fingerprinted
 from strangler.rollout.override import scope_of
@@ -119,7 +120,7 @@ class Plan:
     counted, by the target that they were decided for · copying: None where nothing is copied · hot:
     a fresh copy may be given without an exchange · special: `Edge` has to look at it before it
     begins (an answer of our own, an operator's fault) · detour: another way than the usual ·
-    makes: what makes a reader's fetches, None: as the route says.
+    makes: what makes a reader's fetches, None: as the route says · priority: who is let go first.
     """
 
     route: Route
@@ -150,6 +151,7 @@ class Plan:
     hot: bool = False
     special: bool = False
     detour: Detour = ""
+    priority: Priority = NORMAL
     fault: Fault | None = None
     maintenance: Maintenance | None = None
     makes: Callable[..., Fetching] | None = None
@@ -434,6 +436,7 @@ def _plan(
         hot=not special and decision is not None and said.detour != "archive_only",
         special=special,
         detour=said.detour,
+        priority=said.priority or ROUTES[route.priority],
         fault=said.fault,
         maintenance=said.maintenance,
     )

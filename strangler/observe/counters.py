@@ -42,6 +42,8 @@ CACHED: Final = ("edge", "shared", "archive", "stale", "confirmed", "miss", "pas
 BREAKERS: Final = ("closed", "half_open", "open")
 STAGES: Final = ("legacy", "shadow", "canary", "live", "sealed", "retired", "none")
 """A route's stage; none: a redirect, a page or gone."""
+LET_GO: Final = ("crawler", "low", "reader", "high")
+"""Whose requests are let go when a worker is short, in this order; copies go before them."""
 SHADOWED: Final = ("equal", "mismatch", "failed", "dropped")
 """What became of a shadow: compared and equal or not, no answer, or never sent."""
 
@@ -215,6 +217,12 @@ COUNTERS: Final[tuple[Counter, ...]] = (
         family="refused",
         labels={"status": STATUSES},
         doc="Requests that were refused before they had a route.",
+    ),
+    Counter(
+        name="strangler_shed_requests_total",
+        family="refused",
+        labels={"priority": LET_GO},
+        doc="Requests that were let go because the worker was short of time or room.",
     ),
     Counter(
         name="strangler_upstream_fetches_total",

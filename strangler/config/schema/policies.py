@@ -436,6 +436,13 @@ POLICIES: Final = (
         doc="A bulkhead of the route alone.",
     ),
     Option(
+        name="priority",
+        kind=Word("low", "normal", "high"),
+        default="normal",
+        doc="Whose requests are let go first when the edge itself is short of time or room; after "
+        "shadows and crawlers.",
+    ),
+    Option(
         name="timeout",
         kind=Either(Duration("1ms", "1d"), mapping=TIMEOUT),
         default="the upstream's",

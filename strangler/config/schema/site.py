@@ -127,6 +127,13 @@ LIMITS: Final = Block(
             doc="The most connections of one worker; further ones wait in the system's queue.",
         ),
         Option(
+            name="inflight",
+            kind=Whole(1, 1_000_000, "requests"),
+            default="10000",
+            doc="Requests at work at a time in one worker, tunnels not counted: near it the least "
+            "important work is let go, beyond it readers too.",
+        ),
+        Option(
             name="head_timeout",
             kind=Duration("100ms", "10m"),
             default="10s",
