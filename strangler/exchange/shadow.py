@@ -624,7 +624,7 @@ class Shadows:
         )
         ledger.mismatched(mismatch)
         told = {"word": mismatch.word, "target": mismatch.target, "id": mismatch.id}
-        told |= {pair.first.name: mismatch.expected, pair.other.name: mismatch.got}
+        told |= {"upstream": pair.other.name, "expected": mismatch.expected, "got": mismatch.got}
         self._tell("shadow.mismatch", pair, mismatch.word, told)
 
     def _tell(self, event: str, pair: Pair, word: str, fields: dict[str, str]) -> None:

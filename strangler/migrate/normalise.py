@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,6 +20,8 @@ Form = Literal["html", "json", "text"]
 
 #: Seconds around now in which an instant counts as the time of rendering.
 NEAR: Final = 600.0
+#: Characters of a page that are worked on in one go, at least.
+_PIECE: Final = 16 << 10
 MARK: Final = "\N{HORIZONTAL ELLIPSIS}"
 """What stands where something was taken out."""
 
@@ -34,20 +36,32 @@ class Normaliser:
     apply: Callable[[str, float], str]
 
 
-def _by(pattern: str, replacement: str, flags: int = re.IGNORECASE) -> Callable[[str, float], str]:
-    compiled = re.compile(pattern, flags)
-    return lambda text, now: compiled.sub(replacement, text)
+def _by(pattern: str, replacement: str, *hints: str) -> Callable[[str, float], str]:
+    """Return what replaces *pattern*, whatever its case, in texts with one of *hints* in them."""
+    compiled = re.compile(pattern, re.IGNORECASE)
+
+    def apply(text: str, now: float) -> str:
+        lower = text.lower()  # far quicker than a search of the pattern
+        return compiled.sub(replacement, text) if any(h in lower for h in hints) else text
+
+    return apply
 
 
-_CSRF: Final = r"(?:csrf[\w-]*|xsrf[\w-]*|authenticity_token|_token|__requestverificationtoken)"
+_CSRF: Final = (
+    r"(?:csrf[\w-]{0,40}|xsrf[\w-]{0,40}|authenticity_token|_token|__requestverificationtoken)"
+)
 _SECRET_NAME: Final = re.compile(_CSRF, re.IGNORECASE)
+_TOKEN_NAME: Final = re.compile(rf"\bname=[\"']?({_CSRF})(?![\w-])", re.IGNORECASE)
+_HIDDEN: Final = re.compile(r"<(input|meta)\b[^<>]*+>", re.IGNORECASE)
 _INSTANT: Final = re.compile(
     r"(?P<iso>\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)"
     r"|(?P<mail>(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d? [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT)"
     r"|(?P<epoch>(?<![\w.-])1\d{9}(?:\d{3}|\.\d{1,7})?(?![\w-]))"
 )
 _REFERENCE: Final = re.compile(r"&(?:#x[0-9a-f]{1,6}|#[0-9]{1,7}|quot|apos|nbsp);", re.IGNORECASE)
-_TAG: Final = re.compile(r"<([a-zA-Z][\w:-]*)((?:\s++|/|[^\s<>\"'/=]++|=|\"[^\"]*+\"|'[^']*+')*+)>")
+_TAG: Final = re.compile(
+    r"<([a-zA-Z][\w:-]*)((?:\s++|/|[^\s<>\"'/=]++|=|\"[^\"]*+\"|'[^']*+'){0,500}+)>"
+)
 _ATTRIBUTE: Final = re.compile(
     r"([^\s\"'<>/=]+)(?:\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>=`]+)))?"
 )
@@ -82,6 +96,25 @@ def _near(found: re.Match[str], now: float) -> bool:
     return abs(seconds - now) <= NEAR
 
 
+def _without_space(text: str, now: float) -> str:
+    text = " ".join(text.split())
+    return text.replace(" <", "<").replace("< ", "<").replace(" >", ">").replace("> ", ">")
+
+
+def _without_comments(text: str, now: float) -> str:
+    kept: list[str] = []
+    at = 0
+    while (begin := text.find("<!--", at)) >= 0 and (end := text.find("-->", begin + 4)) >= 0:
+        kept.append(text[at:begin])
+        at = end + 3
+    return "".join(kept) + text[at:]
+
+
+def _one_hidden(found: re.Match[str]) -> str:
+    name = _TOKEN_NAME.search(found[0])
+    return found[0] if name is None else f'<{found[1].lower()} name="{name[1]}" value="{MARK}">'
+
+
 def _without_moments(text: str, now: float) -> str:
     return _INSTANT.sub(lambda found: MARK if _near(found, now) else found[0], text)
 
@@ -99,39 +132,53 @@ def _one_tag(found: re.Match[str]) -> str:
     return f"<{' '.join([found[1].lower(), *attributes])}>"
 
 
-_RUN: Final = re.compile(r"\s+")
-_BESIDE: Final = re.compile(r" ?([<>]) ?")
 _EVERY: Final[frozenset[Form]] = frozenset(("html", "json", "text"))
 _HTML: Final[frozenset[Form]] = frozenset(("html",))
 
 NORMALISERS: Final = (
     Normaliser(
+        "comment", _HTML, "Comments.", _without_comments
+    ),
+    Normaliser(
+        "reference",
+        _HTML,
+        "The spelling of a character: `&#x27;`, `&#39;` and `'` are one.",
+        lambda text, now: _REFERENCE.sub(_one_reference, text),
+    ),
+    Normaliser(
+        "space",
+        _HTML,
+        "Runs of white space are one space, and none beside a tag.",
+        _without_space,
+    ),
+    Normaliser(
         "csrf",
         _HTML,
         "The value of an `input` or `meta` that is named as a CSRF token (`csrf…`, `xsrf…`, "
         "`authenticity_token`, `_token`).",
-        _by(
-            rf"<(input|meta)\b[^<>]*?\bname=[\"']?({_CSRF})\b[\"']?[^<>]*>",
-            rf'<\1 name="\2" value="{MARK}">',
-        ),
+        lambda text, now: _HIDDEN.sub(_one_hidden, text),
     ),
     Normaliser(
         "csrf in scripts",
         _EVERY,
         'A quoted value behind such a name: `csrfToken: "…"`.',
-        _by(rf"([\"']?\b{_CSRF}[\"']?\s*[:=]\s*)([\"'])[^\"'<>]*\2", rf"\1\2{MARK}\2"),
+        _by(
+            rf"([\"']?\b{_CSRF}[\"']?\s{{0,8}}[:=]\s{{0,8}})([\"'])[^\"'<>]{{0,500}}\2",
+            rf"\1\2{MARK}\2",
+            *("csrf", "xsrf", "token"),
+        ),
     ),
     Normaliser(
         "nonce",
         _EVERY,
         "`nonce` attributes and the nonces of a Content-Security-Policy.",
-        _by(r"\bnonce(=[\"']|-)[^\"'<>\s]*", rf"nonce\1{MARK}"),
+        _by(r"\bnonce(=[\"']|-)[^\"'<>\s]*", rf"nonce\1{MARK}", "nonce"),
     ),
     Normaliser(
         "session",
         _EVERY,
         "A session's id in a URL or a text: `jsessionid=`, `phpsessid=`, `sessionid=`.",
-        _by(r"\b(jsessionid|phpsessid|sessionid)=[\w.~-]+", rf"\1={MARK}"),
+        _by(r"\b(jsessionid|phpsessid|sessionid)=[\w.~-]+", rf"\1={MARK}", "sess"),
     ),
     Normaliser(
         "moment",
@@ -139,21 +186,6 @@ NORMALISERS: Final = (
         "An instant within ten minutes of now: ISO 8601, an HTTP date, seconds or milliseconds "
         "since 1970. Any other date is the page's own and counts.",
         _without_moments,
-    ),
-    Normaliser(
-        "comment", _HTML, "Comments.", _by(r"<!--.*?-->", "", re.DOTALL)
-    ),
-    Normaliser(
-        "space",
-        _HTML,
-        "Runs of white space are one space, and none beside a tag.",
-        lambda text, now: _BESIDE.sub(r"\1", _RUN.sub(" ", text)).strip(),
-    ),
-    Normaliser(
-        "reference",
-        _HTML,
-        "The spelling of a character: `&#x27;`, `&#39;` and `'` are one.",
-        lambda text, now: _REFERENCE.sub(_one_reference, text),
     ),
     Normaliser(
         "tag",
@@ -165,8 +197,26 @@ NORMALISERS: Final = (
 
 
 def normalised(text: str, form: Form, now: float) -> str:
-    """Return *text* with all that is no difference taken out; *now* in Unix seconds."""
+    """Return *text* with all that is no difference taken out; *now* in Unix seconds.
+
+    A page goes through in pieces, from tag to tag, so that whoever waits for the interpreter
+    never waits for a whole page.
+    """
+    pieces = [text]
     for each in NORMALISERS:
         if form in each.forms:
-            text = each.apply(text, now)
-    return text
+            pieces = [each.apply(piece, now) for piece in pieces]
+            if each.name == "space":
+                pieces = list(_pieces(pieces[0]))
+    return "".join(pieces)
+
+
+def _pieces(page: str) -> Iterator[str]:
+    at = 0
+    while len(page) - at > 2 * _PIECE:
+        end = page.find("><", at + _PIECE, at + 2 * _PIECE) + 1
+        if not end:  # so long a text is no page
+            break
+        yield page[at:end]
+        at = end
+    yield page[at:]

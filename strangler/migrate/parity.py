@@ -17,7 +17,13 @@ from typing import Any, Final
 
 from strangler.migrate.normalise import MARK, Form, normalised
 from strangler.migrate.policy import Compare
-from strangler.migrate.trees import first_difference, json_difference, page_difference, page_without
+from strangler.migrate.trees import (
+    changed,
+    first_difference,
+    json_difference,
+    page_difference,
+    page_without,
+)
 from strangler.wire.head import ResponseHead, members
 
 #: Characters of each side that a difference shows.
@@ -216,6 +222,10 @@ def _texts(one: str, other: str, form: Form, policy: Compare, now: float) -> Dif
     for word in sorted(policy.ignore):
         if word.startswith("text:"):
             one, other = (re.sub(word[5:], MARK, side) for side in (one, other))
+    # Mostly little differs, in one place; the whole pages are looked at only if that counts.
+    part, its_twin = changed(one, other)
+    if normalised(part, form, now) == normalised(its_twin, form, now):
+        return None
     one, other = normalised(one, form, now), normalised(other, form, now)
     if form == "html":
         ignored = {word[5:] for word in policy.ignore if word.startswith("html:")}

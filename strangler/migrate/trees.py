@@ -73,6 +73,22 @@ def first_difference(one: str, other: str) -> int:
     return low
 
 
+def changed(one: str, other: str) -> tuple[str, str]:
+    """Return two texts without what is alike at both ends, from a tag's begin to a tag's end."""
+    begin = first_difference(one, other)
+    low, high = 0, min(len(one), len(other)) - begin
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[len(one) - middle : len(one) - low] == other[len(other) - middle : len(other) - low]:
+            low = middle
+        else:
+            high = middle - 1
+    begin = max(one.rfind("<", 0, begin), 0)
+    after = one.find(">", len(one) - low)
+    rest = 0 if after < 0 else len(one) - after - 1
+    return one[begin : len(one) - rest], other[begin : len(other) - rest]
+
+
 def page_difference(one: str, other: str) -> tuple[str, int]:
     """Return the path of the first difference of two pages, and its offset in both."""
     at = first_difference(one, other)
