@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ import pytest
 
 from strangler.testing import (
     Edge,
+    RawClient,
     Upstream,
     build,
     close,
@@ -315,3 +317,55 @@ def test_only_what_is_fetched_is_copied_from_a_cached_route(fresh):
     [asked], [copy] = fresh.legacy.requests, fresh.service.requests
     assert copy.get("If-None-Match") is None, "the cache asks for itself"
     assert lines(copy) == sorted([*lines(asked), (b"strangler-shadow", b"1")])
+
+
+def test_copies_are_counted_apart_in_the_metrics(fresh):
+    def told(name):
+        with RawClient(
+            fresh.edge.admin, server_name=f"127.0.0.1:{fresh.edge.admin_port}"
+        ) as client:
+            text = client.get("/-/metrics").expect(200).text
+        lines = [line for line in text.splitlines() if line.startswith(name) and '"/s/**"' in line]
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+    fresh.edge.get("/s/counted").expect(200)
+    equal = fresh.counts("/s/**")["equal"]
+    until(lambda: fresh.counts("/s/**")["equal"] > equal or not fresh.counts("/s/**")["pending"])
+    counts = fresh.counts("/s/**")
+    until(
+        lambda: (
+            {label: value for label, value in told("strangler_shadows_total").items() if value}
+            == {
+                f'strangler_shadows_total{{route="/s/**",outcome="{word}"}}': float(counts[name])
+                for word, name in (
+                    ("equal", "equal"),
+                    ("mismatch", "mismatched"),
+                    ("failed", "failed"),
+                    ("dropped", "dropped"),
+                )
+                if counts[name]
+            }
+        )
+    )
+    assert not any('target="service"' in label for label in told("strangler_requests_total"))
+
+
+def test_an_operator_stops_all_copies(fresh):
+    edge = fresh.edge
+    secret = (edge.folder / "var" / "admin.token").read_text().strip()
+
+    def post(path, **document):
+        fields = [("Authorization", f"Bearer {secret}"), ("Content-Type", "application/json")]
+        with RawClient(edge.admin, server_name=f"127.0.0.1:{edge.admin_port}") as client:
+            response = client.request("POST", f"/-{path}", fields, json.dumps(document))
+            return response.status, json.loads(response.text)
+
+    asked = {"kind": "shadows", "subject": "site", "value": "stop", "reason": "too much for it"}
+    status, told = post("/overrides", **asked)
+    assert status == 201, told
+    edge.get("/s/stopped").expect(200)
+    status, told = post("/overrides/undo", id=told["override"]["id"], reason="it has recovered")
+    assert status == 200, told
+    edge.get("/s/again").expect(200)
+    fresh.service.wait_requests(1)
+    assert [request.target for request in fresh.service.requests] == [b"/s/again"]
