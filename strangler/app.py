@@ -435,6 +435,7 @@ class _Site:
             instance=f"{socket.gethostname()}-{os.environ['STRANGLER_INSTANCE']}",
             sessions=Sessions(derived(self.signing, "session")),
             lanes=self.lanes,
+            arm_key=derived(self.signing, "arm"),
         )
         try:
             return process.run(job, link)

@@ -24,6 +24,8 @@ from strangler.control.endpoints import ENDPOINTS
 from strangler.control.handler import MOST_BYTES, Handler, is_own_name
 from strangler.control.overrides import Book
 from strangler.control.parity import Parity
+from strangler.control.promoting import Promoting
+from strangler.control.rollout import Rollout
 from strangler.control.sessions import Sessions
 from strangler.control.tokens import Tokens
 from strangler.observe.history import History
@@ -47,6 +49,18 @@ class View(Protocol):
     @property
     def overrides(self) -> Book:
         """Return what operators have chosen."""
+
+    @property
+    def rollout(self) -> Rollout:
+        """Return where every route is on its way."""
+
+    @property
+    def promoting(self) -> Promoting:
+        """Return the verbs by which people move one."""
+
+    @property
+    def arm_key(self) -> bytes:
+        """Return what testers' cookies are signed with; empty: nothing is signed."""
 
     @property
     def audit(self) -> Audit:

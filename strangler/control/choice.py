@@ -35,7 +35,8 @@ class Choice:
     """What is to be in force.
 
     seconds: for how long · owners: the teams whose routes or upstreams it touches · file: what
-    routes.yaml says now · if_version: the only set that it may change, None: any.
+    routes.yaml says now · if_version: the only set that it may change, None: any · via: the verb
+    of the rollout that a stage comes by.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class Choice:
     owners: tuple[str, ...]
     file: str
     if_version: int | None = None
+    via: str = ""
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -129,36 +129,51 @@ class Book:
 
     async def put(self, choice: Choice, asker: Asker) -> Done:
         """Put *choice* in force. Raises Rejected."""
+        return await self.put_all((choice,), asker)
+
+    async def put_all(self, choices: Sequence[Choice], asker: Asker) -> Done:
+        """Put all *choices* in force in one change, or none of them. Raises Rejected.
+
+        The first one's override is what is told of it.
+        """
         now = time.time()
-        override = Override(
-            id=secrets.token_hex(4),
-            kind=choice.kind,
-            subject=choice.subject,
-            value=choice.value,
-            author=asker.who,
-            reason=choice.reason,
-            created=now,
-            expires=now + choice.seconds,
-            file=choice.file,
-        )
+        made = [
+            Override(
+                id=secrets.token_hex(4),
+                kind=choice.kind,
+                subject=choice.subject,
+                value=choice.value,
+                author=asker.who,
+                reason=choice.reason,
+                created=now,
+                expires=now + choice.seconds,
+                file=choice.file,
+                via=choice.via,
+            )
+            for choice in choices
+        ]
 
         def edit(overrides: Overrides) -> tuple[Overrides, list[Entry]]:
-            if choice.if_version not in (None, overrides.version):
-                raise Rejected(
-                    409,
-                    f"the overrides have changed: they are number {overrides.version}, "
-                    f"not {choice.if_version}",
-                    current=self._shown(overrides),
-                )
-            former = overrides.by_place.get(override.place)
-            if former is None and len(overrides) >= MOST:
-                raise Rejected(409, f"{MOST} overrides are in force; clear some first")
-            entry = _entry("override.set", asker, override.reason, override)
-            entry |= {"before": _value_of(former), "after": override.json()["value"]}
-            entry |= {"seconds": round(choice.seconds, 3), "id": override.id}
-            return overrides.with_(override), [entry]
+            entries = []
+            for choice, override in zip(choices, made, strict=True):
+                if choice.if_version not in (None, overrides.version):
+                    raise Rejected(
+                        409,
+                        f"the overrides have changed: they are number {overrides.version}, "
+                        f"not {choice.if_version}",
+                        current=self._shown(overrides),
+                    )
+                former = overrides.by_place.get(override.place)
+                # A step back is never refused; a route has one at most.
+                if former is None and len(overrides) >= MOST and choice.via != "back":
+                    raise Rejected(409, f"{MOST} overrides are in force; clear some first")
+                entry = _entry("override.set", asker, override.reason, override)
+                entry |= {"before": _value_of(former), "after": override.json()["value"]}
+                entry |= {"seconds": round(choice.seconds, 3), "id": override.id}
+                entries.append(entry | ({"verb": choice.via} if choice.via else {}))
+            return overrides.with_(*made), entries
 
-        return await self._change(edit, override)
+        return await self._change(edit, made[0])
 
     async def undo(
         self, id_: str | None, reason: str, asker: Asker, may: Callable[[Override], None]

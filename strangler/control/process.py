@@ -23,6 +23,7 @@ from typing import Any
 from strangler.config.diagnostics import ConfigRejected, Diagnostic
 from strangler.config.snapshot import Route, Snapshot
 from strangler.control import admin, telling
+from strangler.control.arms import epoch
 from strangler.control.asking import Asking
 from strangler.control.audit import Audit
 from strangler.control.console.board import Board
@@ -31,6 +32,9 @@ from strangler.control.health import Checks, Result, report
 from strangler.control.overrides import Book
 from strangler.control.parity import Parity
 from strangler.control.prober import Prober
+from strangler.control.promoting import Promoting
+from strangler.control.readiness import saved_within_a_day
+from strangler.control.rollout import Rollout, drives
 from strangler.control.sessions import Sessions
 from strangler.control.state import State
 from strangler.control.stores import make_store
@@ -78,6 +82,7 @@ class Job:
     sessions: Sessions = field(default_factory=Sessions)
     lanes: Sequence[int] = ()
     overrides: str = ""
+    arm_key: bytes = b""
     instance: str = ""
 
 
@@ -123,6 +128,17 @@ class Control:
             tell=self._tell_overrides,
         )
         self.history = History()
+        self.rollout = Rollout(
+            book=self.overrides,
+            state=job.state,
+            snapshot=lambda: self._snapshot,
+            totals=self.totals,
+            saved=self._saved,
+            drives=lambda: drives(self.overrides.store, job.instance),
+            epoch=epoch(),
+        )
+        self.promoting = Promoting(self.rollout, self.overrides, self.totals)
+        self.arm_key = job.arm_key
         self.cache = Desk(self._asking, lambda: self._snapshot, self._slots)
         self.parity = Parity(self._asking, lambda: self._snapshot, self._slots)
         self.console = Board(self, job.state)
@@ -156,6 +172,7 @@ class Control:
             asyncio.create_task(self._watch()),
             asyncio.create_task(self._add_up()),
             asyncio.create_task(self.console.follow()),
+            asyncio.create_task(self.rollout.run()),
         ]
         self._prober.follow(self._snapshot)
         await self.overrides.start()
@@ -227,6 +244,11 @@ class Control:
         if told.status.get("draining"):
             return "draining"
         return "ready" if self._current(told) else "behind"
+
+    def _saved(self, key: str) -> int | None:
+        """Return how often legacy has saved an answer of the live route *key* within a day."""
+        told = [one.status for one in self._workers.values()]
+        return saved_within_a_day(told, key, time.time())
 
     def _announce(self) -> None:
         self._seq += 1

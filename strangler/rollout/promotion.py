@@ -35,7 +35,7 @@ _LEGACY: Final = Stage("legacy")
 
 ConditionName = Literal[
     "step", "hold", "gate samples", "gate errors", "gate p95", "rest", "failures", "freeze",
-    "held", "by hand", "seal",
+    "held", "group", "seal",
 ]  # fmt: skip
 
 
@@ -86,12 +86,14 @@ class Progress:
 class Brakes:
     """What keeps a route where it is, each in words or empty.
 
-    freeze: the site's · held: the route's · by_hand: an operator has said its stage.
+    freeze: the site's · held: the route's · by_hand: an operator has said its stage · group:
+    another route of the group isn't ready, and a journey stays on one side.
     """
 
     freeze: str = ""
     held: str = ""
     by_hand: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +192,11 @@ def outlook(
     if _worn(progress, following):
         said = f"this step has failed {progress.failures} times: a person has to see why"
         conditions.append(Condition("failures", False, said))
-    for name, said in (("freeze", brakes.freeze), ("held", brakes.held)):
+    names: tuple[Literal["freeze", "held", "group"], ...] = ("freeze", "held", "group")
+    for name in names:
+        said = getattr(brakes, name)
         if said:
-            conditions.append(Condition(name, False, said))  # type: ignore[arg-type]
+            conditions.append(Condition(name, False, said))
     return Outlook(stage, following, tuple(conditions))
 
 

@@ -6,7 +6,16 @@ from __future__ import annotations
 from typing import Final
 
 from strangler.control.endpoint import Endpoint
-from strangler.control.endpoints import audit, cache, console, numbers, overrides, parity, site
+from strangler.control.endpoints import (
+    audit,
+    cache,
+    console,
+    numbers,
+    overrides,
+    parity,
+    rollout,
+    site,
+)
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *site.ROWS,
@@ -15,5 +24,6 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *overrides.ROWS,
     *audit.ROWS,
     *parity.ROWS,
+    *rollout.ROWS,
     *numbers.ROWS,
 )
