@@ -31,6 +31,9 @@ _INFLIGHT: Final = _FIRST["strangler_inflight_requests"]
 _COLLAPSED: Final = _FIRST["strangler_cache_collapsed_total"]
 _EMPTY: Final = (0,) * LAYOUT.width
 
+CLIENTS: Final = frozenset({"client_aborted", "http_request_error"})
+"""Failures that are a client's doing."""
+
 STEP: Final = 1.0
 """Seconds between two looks of `Totals.tick`."""
 _FEW: Final = 10
@@ -103,6 +106,16 @@ class ArmNumbers(Row):
     def unwell(self) -> int:
         """Exchanges in which this target failed; see `strangler_unwell_requests_total`."""
         return self._row[_UNWELL]
+
+    @property
+    def failed(self) -> int:
+        """Exchanges whose reader got a 5xx or a broken answer, whoever gave it.
+
+        A 5xx of the edge's own also has a failure's name; one that an upstream sends has none; an
+        answer that breaks off has a name and a good status. The larger of both counts nobody twice.
+        """
+        named = sum(number for word, number in self.failures.items() if word not in CLIENTS)
+        return max(self.classes.get("5xx", 0), named)
 
     @property
     def errors(self) -> float:

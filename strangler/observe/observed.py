@@ -47,12 +47,14 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 
 def badness(numbers: ArmNumbers, seconds: float) -> float:
-    """Return how much readers are hurt: unwell requests a second.
+    """Return how much readers are hurt: failing requests a second; those whom a fallback saved
+    count by a third.
 
     It is the rate times the share that fails, so that a busy route with a few errors comes before
     a silent one with nothing else.
     """
-    return numbers.unwell / seconds
+    failed = numbers.failed
+    return (failed + max(numbers.unwell - failed, 0) / 3) / seconds
 
 
 def observed(totals: Totals, seconds: float = 60.0) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keep what the console's charts are drawn from, and gather what its document is made of."""
+"""Gather what the console's document is made of, and keep what nobody else does."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from strangler.control.audit import Audit
 from strangler.control.console.burndown import Burndown
 from strangler.control.console.changes import MOST, FileChanges, recent
 from strangler.control.console.document import document
-from strangler.control.console.history import EVERY, History
 from strangler.control.console.known import FIVE, NOW, Known, Window
 from strangler.control.overrides import Book
 from strangler.control.state import State
+from strangler.observe.history import History
 from strangler.observe.numbers import Totals
 
 _FRESH: Final = 0.5
 """Seconds for which what is known is known to all who ask."""
-_SETTLED: Final = 20.0
+_LOOK: Final = 5.0
+"""Seconds between two looks whether there is something to be noted."""
+_SETTLED: Final = 15.0
 """Seconds after a start until the first point of the burn-down: traffic must have been seen."""
 
 
@@ -31,6 +33,7 @@ class Source(Protocol):
     """What the control process knows."""
 
     totals: Totals
+    history: History
     overrides: Book
     audit: Audit
 
@@ -57,34 +60,32 @@ class Source(Protocol):
 
 
 class Board:
-    """Half an hour of points, the months of the burn-down, and one document of everything."""
+    """The months of the burn-down, the changes of the file, and one document of everything."""
 
     def __init__(self, source: Source, state: State) -> None:
         self._source = source
-        self.history = History()
         self._burndown = Burndown(state)
         self._known: tuple[float, str, Known] | None = None
         self._files = FileChanges()
         self._generation = -1
 
     async def follow(self) -> None:
-        """Take a step every ten seconds, for ever."""
-        began = time.monotonic()
+        """Note what is to be drawn later, for ever."""
+        await asyncio.sleep(_SETTLED)
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(_LOOK)
             try:
-                self.step(time.time(), settled=time.monotonic() - began > _SETTLED)
+                self.note(time.time())
             except Exception:  # a drawing must not end what draws it
                 logging.getLogger("strangler.errors").exception("console.failed")
 
-    def step(self, now: float, *, settled: bool = True) -> None:
-        """Add what the last ten seconds brought; *now* in Unix seconds."""
+    def note(self, now: float) -> None:
+        """Note a new generation and, if one is due, a point; *now* in Unix seconds."""
         totals = self._source.totals
-        self.history.add(totals.recent(EVERY), totals.span(EVERY), now)
         snapshot = self._source.snapshot
         self._files.look(snapshot.generation, snapshot.files, now)
         changed = snapshot.generation != self._generation
-        if settled and (changed or now >= self._burndown.due):
+        if changed or now >= self._burndown.due:
             self._generation = snapshot.generation
             requests = legacy = 0
             for arms in totals.numbers().values():
@@ -127,7 +128,7 @@ class Board:
             recent=Window(totals.recent(NOW), totals.span(NOW)),
             five=Window(totals.recent(FIVE), totals.span(FIVE)),
             ever=totals.numbers,
-            history=self.history,
+            history=source.history,
             workers=source.workers(),
             slots=source.slots,
             sick=source.sick,

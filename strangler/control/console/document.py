@@ -34,14 +34,15 @@ def document(
     """
     listed = sorted(
         (short(known, one) for one in known.snapshot.routes),
-        key=lambda one: (-one["badness"], -one["rate"], one["key"]),
+        key=lambda one: (-one["badness"], one["verdict"] != "warn", -one["rate"], one["key"]),
     )
     listed_upstreams = [upstreams.shown(known, one) for one in known.snapshot.upstreams.values()]
     legacy = next((one for one in listed_upstreams if one["role"] == "legacy"), None)
     site = known.recent.site()
+    usual = known.history.usual_p95()
     shown = listed if routes is None else listed[:routes]
     for one in shown[:_SPARKS]:
-        one["series"] = known.history.spark(one["key"])
+        one["series"] = known.spark(one["key"])
     told: dict[str, Any] = {
         "time": known.now,
         "generation": known.snapshot.generation,
@@ -50,15 +51,15 @@ def document(
         "answers": [
             one.json()
             for one in (
-                answers.reader(site, known.history.usual, listed),
+                answers.reader(site, usual, listed),
                 answers.changes(known.changes, known.now),
                 answers.routes(listed, len(listed)),
                 answers.legacy(legacy, known.recent.site("legacy"), upstreams.would_add(known)),
                 answers.agree(known.instances, known.config, known.overrides.version),
             )
         ],
-        "observed": {**site.json(), "usual_p95": known.history.usual},
-        "series": known.history.site(),
+        "observed": {**site.json(), "usual_p95": usual},
+        "series": known.series(),
         "routes": shown,
         "routes_total": len(listed),
         "upstreams": listed_upstreams,

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from strangler.config.snapshot import Route, Snapshot
-from strangler.control.console.history import Arms, History
 from strangler.control.console.seen import RouteSeen, Seen, total
-from strangler.observe.numbers import ArmNumbers
+from strangler.observe.history import SITE, History
+from strangler.observe.numbers import ArmNumbers, Arms
 from strangler.rollout import Stage
 from strangler.rollout.override import Overrides
 
@@ -83,6 +83,32 @@ class Known:
     def stage(self, route: Route) -> Stage:
         """Return the effective stage: the override's, else the file's."""
         return self.overrides.stage(route.key, route.stage)
+
+    def series(self, route: str = SITE) -> dict[str, Any]:
+        """Return the last half hour of a route or of the site, the oldest first, each a second."""
+        told = self.history.read(route)
+        return {
+            "every": told["step_s"],
+            "until": told["ended"],
+            "requests": told["rate"],
+            "legacy": told["legacy"],
+            "errors": told["failed"],
+        }
+
+    def spark(self, route: str, points: int = 30) -> dict[str, list[float]] | None:
+        """Return a route's half hour in a few points; None where there were no requests."""
+        told = self.history.read(route)
+        if not any(told["rate"]):
+            return None
+        width = max(1, -(-len(told["rate"]) // points))
+        return {
+            name: [
+                round(sum(part) / len(part), 2)
+                for at in range(0, len(values), width)
+                for part in [values[at : at + width]]
+            ]
+            for name, values in (("requests", told["rate"]), ("errors", told["failed"]))
+        }
 
     def owner(self, route: Route) -> str:
         """Return whose a route is: its own owner, else its upstream's."""

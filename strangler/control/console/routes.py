@@ -67,7 +67,7 @@ def whole(known: Known, key: str, listed: Sequence[Mapping[str, Any]]) -> dict[s
     fallbacks = Counter({} if ever is None else ever.fallbacks)
     return {
         **told,
-        "history": known.history.route(key),
+        "history": known.series(key),
         "arms": {
             name: arm.json() if arm.requests else None
             for name, arm in (("legacy", five.legacy), ("service", five.service))

@@ -9,7 +9,8 @@ from typing import Any, Final, Literal
 
 from strangler.control.console.words import seconds as lasting
 from strangler.control.console.words import share
-from strangler.observe.numbers import ArmNumbers
+from strangler.observe.numbers import CLIENTS, ArmNumbers
+from strangler.observe.observed import badness
 
 Verdict = Literal["good", "warn", "bad", "unknown", "info"]
 
@@ -17,8 +18,6 @@ FEWEST: Final = 3
 """Failures in a window below which nobody is woken: one reader's bad luck is no incident."""
 _FEWEST_SLOW: Final = 30
 """Samples that each arm needs before they are compared."""
-_OURS: Final = frozenset({"client_aborted", "http_request_error"})
-"""Failures that are the client's doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +45,12 @@ class Seen:
         """Read *numbers*. With *whole*, times are whole exchanges', hits included."""
         if numbers is None:
             return cls(seconds)
-        failures = {k: n for k, n in numbers.failures.items() if k not in _OURS}
-        # A status of ours is also a failure with a name; one that legacy sends has none; an answer
-        # that breaks off has a name and a good status. The larger of both counts nobody twice.
-        failed = max(numbers.classes.get("5xx", 0), sum(failures.values()))
+        failures = {k: n for k, n in numbers.failures.items() if k not in CLIENTS}
         percentile = numbers.took if whole else numbers.percentile
         return cls(
             seconds,
             requests=numbers.requests,
-            failed=failed,
+            failed=numbers.failed,
             unwell=numbers.unwell,
             stood_in=sum(numbers.fallbacks.values()),
             sent=numbers.sent,
@@ -101,13 +97,13 @@ class Seen:
 class RouteSeen:
     """One route in a window: both of its targets and all together.
 
-    badness: failing readers a second, those whom a fallback saved counted by a third, and slow
-    ones by a tenth; what the worst routes are sorted by.
+    badness: what the worst routes are sorted by, see `observed.badness`.
     """
 
     all: Seen
     legacy: Seen
     service: Seen
+    badness: float
 
     @classmethod
     def of(cls, arms: Mapping[str, ArmNumbers], seconds: float) -> RouteSeen:
@@ -117,6 +113,7 @@ class RouteSeen:
             Seen.of(every, seconds, whole=True),
             Seen.of(arms.get("legacy"), seconds),
             Seen.of(arms.get("service"), seconds),
+            0.0 if every is None else badness(every, seconds),
         )
 
     @property
@@ -128,14 +125,6 @@ class RouteSeen:
         if min(ours.samples, theirs.samples) < _FEWEST_SLOW:
             return False
         return ours.p95 > 2 * theirs.p95 and ours.p95 > theirs.p95 + 0.2
-
-    @property
-    def badness(self) -> float:
-        """How bad it is; 0 where nothing is."""
-        all_ = self.all
-        saved = max(all_.unwell - all_.failed, 0)
-        slow = self.service.requests if self.slow else 0
-        return (all_.failed + saved / 3 + slow / 10) / all_.seconds
 
     def judge(self, service: str) -> tuple[Verdict, str]:
         """Return the verdict and its reason in words; the service is called *service*."""

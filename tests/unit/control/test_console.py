@@ -16,12 +16,12 @@ from strangler.config import load
 from strangler.control.console import answers
 from strangler.control.console.burndown import FILE, Burndown, thinned
 from strangler.control.console.document import document
-from strangler.control.console.history import EVERY, STEPS, History
 from strangler.control.console.known import Known, Window
 from strangler.control.console.seen import RouteSeen, Seen
 from strangler.control.console.words import number, seconds, share
 from strangler.control.state import State
 from strangler.observe.counters import COARSE, FINE, LAYOUT
+from strangler.observe.history import SECONDS, History
 from strangler.observe.numbers import ArmNumbers
 from strangler.rollout import Stage
 from strangler.rollout.override import Override, Overrides
@@ -215,33 +215,6 @@ def test_what_changed_tells_the_last() -> None:
     assert (told.say, told.more) == ("2 changes, the last 4 min ago", "ana put /a to legacy")
 
 
-# -------------------------------------------------------------------- half an hour
-
-
-def test_the_history_holds_half_an_hour_and_forgets_what_is_silent() -> None:
-    history = History()
-    history.add({"/once": {"legacy": arm(ok=10)}}, EVERY, 0.0)
-    for step in range(1, 2 * STEPS + 2):
-        arms = {"/a": {"legacy": arm(ok=30), "service": arm(ok=60, bad=10)}}
-        history.add(arms, EVERY, step * EVERY)
-    told = history.route("/a")
-    assert len(told["requests"]) == STEPS == len(told["errors"])
-    assert (told["requests"][0], told["legacy"][-1], told["errors"][-1]) == (10.0, 3.0, 1.0)
-    assert history.site()["until"] == (2 * STEPS + 1) * EVERY
-    assert history.spark("/once") is None and not any(history.route("/once")["requests"])
-    spark = history.spark("/a")
-    assert spark is not None and len(spark["requests"]) == 30
-
-
-def test_usual_leaves_out_what_is_new() -> None:
-    history = History()
-    for step in range(20):
-        took = 2.0 if step >= 14 else 0.009
-        history.add({"/a": {"legacy": arm(ok=100, took=took)}}, EVERY, step * EVERY)
-    assert history.usual is not None and history.usual < 0.02
-    assert History().usual is None
-
-
 # -------------------------------------------------------------------- the document
 
 
@@ -259,7 +232,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
     }
     history = History()
     for step in range(3):
-        history.add(arms, EVERY, step * EVERY)
+        history.step(arms, float(step * SECONDS))
     busca = {"inflight": 3, "waiting": 0, "last_error": "connection_refused"}
     busca |= {"breaker": {"word": "open", "state": [1]}, "out": {"127.0.0.1:8113": "errors"}}
     worker = {
@@ -302,6 +275,9 @@ def test_the_worst_route_comes_first_then_the_busiest(known: Known) -> None:
     assert told["answers"][0]["verdict"] == "bad"
     assert len(document(known, routes=1, route=None, migration=False)["routes"]) == 1
     json.dumps(told)
+    assert told["series"]["every"] == SECONDS and len(told["series"]["requests"]) == 3
+    assert told["series"]["legacy"] == [37.5] * 3 and told["series"]["errors"] == [1.5] * 3
+    assert worst["series"] == {"requests": [10.0] * 3, "errors": [1.5] * 3}
 
 
 def test_an_upstream_tells_what_is_out_and_why(known: Known) -> None:

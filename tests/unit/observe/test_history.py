@@ -7,6 +7,7 @@ import pytest
 
 from strangler.exchange.counting import Counts
 from strangler.observe import observed
+from strangler.observe.counters import FINE, LAYOUT
 from strangler.observe.history import SITE, STEPS, History
 from strangler.observe.lanes import Lane, Reader, create
 from strangler.observe.numbers import ArmNumbers, Totals
@@ -42,6 +43,7 @@ def test_a_step_is_rate_errors_and_percentile() -> None:
     history.step(site.recent(), 1010.0)
     told = history.read("/a")
     assert told["rate"] == [6.0, 0.0]
+    assert (told["legacy"], told["failed"]) == ([2.0, 0.0], [1.0, 0.0])
     assert told["errors"] == [pytest.approx(10 / 60, abs=1e-4), 0.0]
     assert told["p95_ms"][0] == pytest.approx(100, rel=0.1)
     assert told["ended"] == 1010.0
@@ -81,3 +83,22 @@ def test_the_worst_route_comes_first() -> None:
     assert busy["service"]["rate"] == pytest.approx(92)
     assert busy["service"]["p95_ms"] == pytest.approx(100, rel=0.1)
     assert "legacy" not in busy
+
+
+def test_usual_leaves_out_what_is_new() -> None:
+    history = History()
+    assert history.usual_p95() is None
+    for step in range(20):
+        row = [0] * LAYOUT.width
+        row[LAYOUT.first["strangler_response_start_seconds"] + (90 if step >= 14 else 40)] = 100
+        history.step({"/a": {"service": ArmNumbers(row)}}, 10.0 * step)
+    usual = history.usual_p95()
+    assert usual is not None and usual == pytest.approx(FINE[40], rel=0.1)
+
+
+def test_a_failure_with_a_name_and_a_5xx_are_one_and_a_clients_is_none() -> None:
+    row = [0] * LAYOUT.width
+    row[LAYOUT.place("strangler_requests_total", status="502")] = 10
+    row[LAYOUT.place("strangler_failures_total", error="connection_refused")] = 10
+    row[LAYOUT.place("strangler_failures_total", error="client_aborted")] = 50
+    assert ArmNumbers(row).failed == 10
