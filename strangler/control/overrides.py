@@ -30,6 +30,8 @@ from strangler.control.stores import FILE, FileStore, Kept, Moved, Store, Unreco
 from strangler.observe.events import announce
 from strangler.rollout import Malformed, Override, Overrides
 
+BEAT: Final = 2.0
+"""Seconds between two words of an instance to the others."""
 MOST: Final = 500
 """Overrides in force at once."""
 _INLINE: Final = 16 << 10
@@ -83,16 +85,21 @@ class Book:
         snapshot: Callable[[], Snapshot],
         audit: Audit,
         tell: Callable[[], Awaitable[tuple[int, int]]],
+        name: str = "",
+        presence: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         """Keep them in *store*; *tell* has the workers take `told`, and says how many do.
 
-        The last known set is kept in the folder of *state*, too.
+        *presence* is what the instance *name* leaves word of with those who share the store. The
+        last known set is kept in the folder of *state*, too.
         """
         self.store = store
         self.audit = audit
         self._state = state
         self._snapshot = snapshot
         self._tell = tell
+        self._name = name
+        self._presence = presence
         self._changing = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._expired: set[str] = set()
@@ -117,6 +124,7 @@ class Book:
         """Follow the store, and end what has to end."""
         self._keep(self._mind_the_clock())
         await self.store.start(self._hear)
+        self._keep(self._beat())
 
     async def close(self) -> None:
         """Stop following."""
@@ -405,6 +413,20 @@ class Book:
                 )
         ids = {one.id for one in self.overrides}
         self._conflicts = {id_: said for id_, said in self._conflicts.items() if id_ in ids}
+
+    async def instances(self) -> list[dict[str, Any]]:
+        """Return who shares the store, the last word of each. Raises Unrecorded."""
+        now = time.time()
+        listed = await self.store.instances()
+        for one in listed:
+            one["silent"] = round(max(now - float(one["at"]), 0.0), 1)
+        return sorted(listed, key=lambda one: str(one["name"]))
+
+    async def _beat(self) -> None:
+        while True:
+            with contextlib.suppress(Unrecorded):
+                await self.store.beat(self._name, {**self._presence(), "overrides": self.mark})
+            await asyncio.sleep(BEAT)
 
     def _keep(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

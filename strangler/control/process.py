@@ -126,6 +126,8 @@ class Control:
             snapshot=lambda: self._snapshot,
             audit=self.audit,
             tell=self._tell_overrides,
+            name=job.instance,
+            presence=self._presence,
         )
         self.history = History()
         self.rollout = Rollout(
@@ -332,6 +334,16 @@ class Control:
                         break
                     await self._answered.wait()
         return count
+
+    def _presence(self) -> dict[str, Any]:
+        """Return what the other instances of a fleet get to know of this one."""
+        return {
+            "pid": os.getpid(),
+            "generation": self._snapshot.generation,
+            "hash": self._snapshot.hash,
+            "workers": f"{sum(map(self._current, self._workers.values()))}/"
+            f"{len(self._job.channels)}",
+        }
 
     async def _tell_overrides(self) -> tuple[int, int]:
         """Have every worker take the overrides; return how many serve them, of how many."""

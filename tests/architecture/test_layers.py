@@ -29,7 +29,7 @@ MAY: dict[str, set[str]] = {
     "upstream": {"config", "observe", *PURE, *GROUND},
     "edge": {"config", "observe", "wire", *GROUND},
     "exchange": {"config", "edge", "observe", "upstream", "cache/tiers", *PURE, *GROUND},
-    "control": {"config", "edge", "observe", *PURE, *GROUND},
+    "control": {"cache/tiers", "config", "edge", "observe", *PURE, *GROUND},
     "testing": GROUND,
     "app": {"config", "control", "edge", "exchange", "observe", "upstream", *PURE, *GROUND},
     "cli": {"app", "config", "control", "edge", "exchange", "observe", *PURE, *GROUND},

@@ -19,22 +19,33 @@ from strangler.cache.tiers.urls import StoreUrl
 
 def direct(url: StoreUrl, name: str) -> Redis:
     """Return the store in the Redis at *url*'s host."""
-
-    async def locate() -> tuple[str, int]:
-        return url.hosts[0]
-
-    tls = _tls(url.options) if url.scheme == "rediss" else None
-    return _store(url, name, lambda: Client(locate, greeting(url), tls))
+    return _store(url, name, lambda: client(url))
 
 
 def by_sentinel(url: StoreUrl, name: str) -> Redis:
     """Return the store in the master of the service that *url*'s sentinels watch."""
     if not url.path or not url.path[0]:
         raise ValueError("expected redis+sentinel://HOST,HOST/SERVICE")
+    return _store(url, name, lambda: client(url))
+
+
+def client(url: StoreUrl) -> Client:
+    """Return a client of the one Redis that *url* leads to; it connects when it is opened."""
+    tls = tls_context(url.options) if url.scheme == "rediss" else None
+    return Client(locating(url), greeting(url), tls)
+
+
+def locating(url: StoreUrl) -> Locate:
+    """Return a way to the Redis at *url*: its host, or the master that its sentinels know."""
+    if url.scheme != "redis+sentinel":
+
+        async def locate() -> tuple[str, int]:
+            return url.hosts[0]
+
+        return locate
     password = url.options.get("sentinel_password")
     asking: list[Command] = [("AUTH", password)] if password else []
-    locate: Locate = sentinels(url.hosts, url.path[0], asking)
-    return _store(url, name, lambda: Client(locate, greeting(url)))
+    return sentinels(url.hosts, url.path[0] if url.path else "", asking)
 
 
 def greeting(url: StoreUrl) -> list[Command]:
@@ -55,7 +66,8 @@ def _store(url: StoreUrl, name: str, client: Callable[[], Client]) -> Redis:
     return Redis(url.scheme, client(), client(), prefix=prefix(url, name))
 
 
-def _tls(options: dict[str, str]) -> ssl.SSLContext:
+def tls_context(options: dict[str, str]) -> ssl.SSLContext:
+    """Return the context that an URL's `ssl_…` options ask for."""
     context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
     if options.get("ssl_check_hostname") == "false" or options.get("ssl_cert_reqs") == "none":
         context.check_hostname = False

@@ -9,14 +9,28 @@ from typing import Any, Final
 from strangler.control.choice import owners_of, read_choice, read_reason, refuse_unknown
 from strangler.control.endpoint import Endpoint
 from strangler.control.handler import Handler, Rejected
+from strangler.control.stores import Unrecorded
 from strangler.rollout import Override
 from strangler.rollout.override import KINDS, scope_of
 
 Told = Mapping[str, Any] | None
+SILENT: Final = 10.0
+"""Seconds of silence after which another instance counts as gone."""
 
 
 async def _list(asked: Handler) -> Told:
     return dict(asked.view.overrides.json())
+
+
+async def _instances(asked: Handler) -> Told:
+    """Tell whether all who share the store serve the same."""
+    try:
+        listed = await asked.view.overrides.instances()
+    except Unrecorded as problem:
+        raise Rejected(503, f"the store can't be asked: {problem}") from None
+    alive = [one for one in listed if one["silent"] <= SILENT]
+    agree = len({(one.get("hash"), one.get("overrides")) for one in alive}) <= 1
+    return {"agree": agree, "alive": len(alive), "instances": listed}
 
 
 async def _put(asked: Handler) -> Told:
@@ -145,6 +159,22 @@ ROWS: Final = (
             },
             "required": ["version", "overrides", "store"],
         },
+    ),
+    Endpoint(
+        method="GET",
+        path="/-/instances",
+        answer=_instances,
+        doc="who shares the store of overrides, and whether all of them serve the same",
+        told={
+            "type": "object",
+            "properties": {
+                "agree": {"type": "boolean"},
+                "alive": {"type": "integer"},
+                "instances": {"type": "array", "items": {"type": "object"}},
+            },
+            "required": ["agree", "alive", "instances"],
+        },
+        also=(503,),
     ),
     Endpoint(
         method="POST",
