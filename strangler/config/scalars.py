@@ -20,6 +20,7 @@ from strangler.config.kinds import (
     Schema,
     env_reference,
 )
+from strangler.resilience.adaptive import Adaptive
 
 
 class Text(ScalarKind):
@@ -120,6 +121,29 @@ class Whole(ScalarKind):
     def schema(self, defs: Schema) -> Schema:
         whole = {"type": "integer", "minimum": self.low, "maximum": self.high}
         return {"anyOf": [whole, env_reference(defs)]}
+
+
+class PlacesKind(Whole):
+    """How many places there are: a number, or one that follows latency, within bounds."""
+
+    name = "a whole number, adaptive, or adaptive with bounds such as adaptive 10..400"
+
+    def parse(self, text: str, plain: bool) -> Any:
+        if not text.startswith("adaptive"):
+            return super().parse(text, plain)
+        bounds = re.fullmatch(r"adaptive(?: +([0-9]{1,7})\.\.([0-9]{1,7}))?", text, re.ASCII)
+        if bounds is None:
+            raise Rejected(self.name)
+        if bounds[1] is None:
+            return Adaptive()
+        least, most = int(bounds[1]), int(bounds[2])
+        if not self.low <= least <= most <= self.high:
+            raise Rejected(f"two numbers of {self.range}, the smaller first", code="S104")
+        return Adaptive(least=least, most=most, initial=min(max(Adaptive().initial, least), most))
+
+    def schema(self, defs: Schema) -> Schema:
+        adaptive = {"type": "string", "pattern": r"^adaptive( +[0-9]+\.\.[0-9]+)?$"}
+        return {"anyOf": [*super().schema(defs)["anyOf"], adaptive]}
 
 
 class _Quantity(ScalarKind):

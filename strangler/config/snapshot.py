@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from strangler.cache.policy import CachePolicy, Tier
 from strangler.migrate.policy import Compare
+from strangler.resilience.adaptive import Adaptive
 from strangler.resilience.policy import Breaker, Fallback, Retry
 from strangler.template import Template
 
@@ -196,9 +197,9 @@ class Tls:
 class Upstream:
     """A named group of endpoints.
 
-    max_inflight: attempts at a time (None: no bound) · queue: exchanges that may wait for a
-    place · breaker None: none. Two are equal if they mean the same, wherever they stand: an
-    upstream that an edit only moves keeps its connections.
+    max_inflight: attempts at a time (None: no bound), or how that follows latency · queue:
+    exchanges that may wait for a place · breaker None: none. Two are equal if they mean the same,
+    wherever they stand: an upstream that an edit only moves keeps its connections.
     """
 
     name: str
@@ -207,7 +208,7 @@ class Upstream:
     owner: str = ""
     timeouts: Timeouts = Timeouts()
     health: Health | None = None
-    max_inflight: int | None = None
+    max_inflight: int | Adaptive | None = None
     queue: int = 100
     keepalive: Keepalive = Keepalive()
     breaker: Breaker | None = _BREAKER

@@ -461,17 +461,17 @@ class Fetch:
         return True
 
     def _count(self, sick: bool, now: float) -> None:
-        """Tell breaker and guard of an attempt's outcome."""
+        """Tell the breaker, and who heeds it, of an attempt's outcome."""
         terms, took = self.terms, now - self._began
-        circuit, guests = terms.circuit, self.upstream.guests
+        circuit, heeds = terms.circuit, self.upstream.heeds
         if circuit is not None:
             permit, self._permit = self._permit, 0
             if sick:
                 circuit.failed(permit, now)
             else:
                 circuit.succeeded(permit, now, took)
-        if guests is not None:
-            guests.answered(terms.kind, took, sick, now)
+        if heeds is not None:
+            heeds.answered(terms.kind, took, sick, now)
 
     # What the connection tells.
 

@@ -12,6 +12,7 @@ from collections import deque
 from typing import Final, Protocol
 
 from strangler.clock import Waits
+from strangler.resilience.adaptive import Adaptive, Limit
 from strangler.resilience.bulkhead import Bulkhead
 from strangler.resilience.protection import Guard, Kind
 
@@ -45,6 +46,13 @@ class Gate(Protocol):
 
     def give_up(self, entrant: Entrant) -> None:
         """Wait no more."""
+
+
+class Heeds(Protocol):
+    """Who wants to know how an upstream's attempts went."""
+
+    def answered(self, kind: Kind, took: float, failed: bool, now: float) -> None:
+        """Count an answer to a *kind*, that began after *took* seconds, or *failed*."""
 
 
 def no_place(entrant: Entrant) -> None:
@@ -101,6 +109,38 @@ class Places:
             entrant = (self._readers or self._guests).popleft()
             self._waits.end(entrant)
             self._loop.call_soon(entrant.entered)
+
+
+class Adapting:
+    """Places whose number follows the latency of the attempts that have one."""
+
+    __slots__ = ("_places", "limit")
+
+    def __init__(self, policy: Adaptive, places: Places, now: float) -> None:
+        self.limit = Limit(policy, now)
+        self._places = places
+
+    def answered(self, kind: Kind, took: float, failed: bool, now: float) -> None:
+        """Count an attempt, that began to be answered after *took* seconds, or *failed*."""
+        inflight = self._places.bulkhead.inflight
+        limit = self.limit
+        changed = limit.failed(inflight, now) if failed else limit.answered(took, inflight, now)
+        if changed:
+            self._places.resize(limit.limit)
+
+
+class Both:
+    """Two who want to know how attempts went."""
+
+    __slots__ = ("_one", "_other")
+
+    def __init__(self, one: Heeds, other: Heeds) -> None:
+        self._one, self._other = one, other
+
+    def answered(self, kind: Kind, took: float, failed: bool, now: float) -> None:
+        """Tell both."""
+        self._one.answered(kind, took, failed, now)
+        self._other.answered(kind, took, failed, now)
 
 
 class Guests:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from strangler.clock import Ticker, Waits
 from strangler.config import snapshot as config
+from strangler.resilience.adaptive import Adaptive
 from strangler.resilience.breaker import Mode
 from strangler.resilience.budget import Budget
 from strangler.resilience.ejection import Ejection, Ejector
@@ -20,7 +21,16 @@ from strangler.resilience.selection import choose
 from strangler.upstream.circuit import Circuit, Shut
 from strangler.upstream.connection import UpstreamConnection
 from strangler.upstream.endpoint import Endpoint
-from strangler.upstream.places import Entrant, Gate, Guests, Places, no_place
+from strangler.upstream.places import (
+    Adapting,
+    Both,
+    Entrant,
+    Gate,
+    Guests,
+    Heeds,
+    Places,
+    no_place,
+)
 from strangler.wire.repair import Repair
 
 _events = logging.getLogger("strangler.events")
@@ -39,7 +49,8 @@ class Upstream:
     """A group of endpoints at run time; lives as long as its part of the configuration.
 
     ``circuit`` is None where the file says `breaker: none` · ``door``: what an attempt asks, that
-    breaker but where an operator has said otherwise · ``guests`` is there for legacy alone ·
+    breaker but where an operator has said otherwise · ``guests`` is there for legacy alone,
+    ``adapting`` where the places follow latency; ``heeds``: who wants to know how attempts went ·
     *changed* is called when a breaker's state has changed here.
     """
 
@@ -77,12 +88,20 @@ class Upstream:
         self.door: Circuit | Shut | None = self.circuit
         self.drained = self._forced_open = False
         waits: Waits[Entrant] = ticker.waits(definition.timeouts.connect, no_place)
-        self.places = Places(definition.max_inflight, definition.queue, waits)
+        most = definition.max_inflight
+        limit = most.initial if isinstance(most, Adaptive) else most
+        self.places = Places(limit, definition.queue, waits)
+        self.adapting = (
+            Adapting(most, self.places, monotonic()) if isinstance(most, Adaptive) else None
+        )
         self.gates: tuple[Gate, ...] = (self.places,)
         self.guests: Guests | None = None
         if definition.role == "legacy":
             guard = Guard(Protection(), monotonic())
             self.guests = Guests(guard, self.places, waits)
+        self.heeds: Heeds | None = self.guests or self.adapting
+        if self.guests is not None and self.adapting is not None:
+            self.heeds = Both(self.guests, self.adapting)
         self.repair = Repair(
             frozenset(
                 f"{address.host}:{address.port}".lower().encode()
@@ -234,6 +253,8 @@ class Upstream:
             "last_error": self.last_error,
             "connections": sum(endpoint.connections for endpoint in self.endpoints),
         }
+        if self.adapting is not None:
+            told["places"] = self.adapting.limit.limit
         if self.circuit is not None:
             told["breaker"] = self.circuit.status(now)
         out = {e.name: _why_out(e) for e in self.endpoints if not e.takes_part}

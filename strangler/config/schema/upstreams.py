@@ -6,7 +6,17 @@ from __future__ import annotations
 from typing import Final
 
 from strangler.config.blocks import Block, Either, Json, Many, Option, OrNone, Table
-from strangler.config.scalars import Between, Duration, Regex, Share, Switch, Text, Whole, Word
+from strangler.config.scalars import (
+    Between,
+    Duration,
+    PlacesKind,
+    Regex,
+    Share,
+    Switch,
+    Text,
+    Whole,
+    Word,
+)
 from strangler.config.schema.site import FILE_NAME, OWNER
 from strangler.config.values import NAME, Secret, SiteHost, StatusKind, Url
 
@@ -274,10 +284,11 @@ UPSTREAM: Final = Block(
         ),
         Option(
             name="max_inflight",
-            kind=OrNone(Whole(1, 1_000_000, "attempts")),
+            kind=OrNone(PlacesKind(1, 1_000_000, "attempts")),
             default="none",
             example="200",
-            doc="The most attempts at a time per worker: the bulkhead.",
+            doc="The most attempts at a time per worker: the bulkhead. `adaptive` (4..1000, or "
+            "within bounds of your own) follows latency: fewer as it rises, more as it holds.",
         ),
         Option(
             name="queue",

@@ -69,7 +69,7 @@ class Upstream:
     name = "up"
     failed = 0
     last_error = ""
-    guests = None
+    heeds = None
 
     def __init__(self, *endpoints, room=99, queue=99):
         self.endpoints = endpoints
