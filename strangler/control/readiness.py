@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from strangler.config.snapshot import Route, Upstream
 from strangler.observe.lanes import shortened
 from strangler.observe.numbers import ArmNumbers, Arms
+from strangler.resilience.adaptive import Adaptive
 
 Verdict = Literal["ready", "unproven", "short", "unwell", "unknown"]
 
@@ -80,7 +81,8 @@ def readiness(
     more = _samples(targets.get("service")) / seconds
     arm = targets.get("legacy")
     mean = arm.mean if arm is not None else None
-    places = legacy.max_inflight if legacy is not None else None
+    said = legacy.max_inflight if legacy is not None else None
+    places = said.most if isinstance(said, Adaptive) else said
     busy = None if mean is None else (now + more) * mean
     told: dict[str, Any] = {
         "now_per_second": round(now, 3),
