@@ -14,12 +14,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from strangler.cli import audit, cache, check, explain, overrides, parity, purge, start
+from strangler.cli import audit, cache, check, explain, overrides, parity, purge, rollout, start
 
 #: The commands that ask a running site, for an override or about them.
 OVERRIDING = (
     *("toggle", "undo", "overrides", "drain", "breaker", "cache-mode", "fault", "freeze"),
     *("shadows", "maintenance", "priority", "audit", "token"),
+    *("rollout", "promote", "hold", "back", "arm"),
 )
 _OWN = ("check", "explain", "routes", "schema", "init", "purge", "cache", "parity", *OVERRIDING)
 
@@ -58,6 +59,7 @@ def parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     parity.add_commands(commands)
     overrides.add_commands(commands)
     audit.add_commands(commands)
+    rollout.add_commands(commands)
     if not arguments or arguments[0] not in _OWN:
         from strangler import app
 

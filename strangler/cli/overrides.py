@@ -144,7 +144,7 @@ def _set(given: argparse.Namespace, kind: str, subject: str, value: Any) -> int:
     path = "/-/overrides/preview" if given.preview else "/-/overrides"
     status, told = ask(given, path, asked)
     if not told.get("ok") or given.json:
-        return _said(given, status, told)
+        return said(given, status, told)
     if given.preview:
         count = told["affects"]["count"]
         lasts = show_duration(told["seconds"])
@@ -161,7 +161,7 @@ def _set(given: argparse.Namespace, kind: str, subject: str, value: Any) -> int:
         f"{told['workers']} workers in {told['took_ms']:g} ms"
     )
     print(f"undo: strangler undo {one['id']} --reason …")
-    return _warned(told)
+    return warned(told)
 
 
 def _clear(given: argparse.Namespace, kind: str, subject: str) -> int:
@@ -171,9 +171,9 @@ def _clear(given: argparse.Namespace, kind: str, subject: str) -> int:
         complain(f"no {kind} of {subject} is in force")
         return 1
     if not told.get("ok") or given.json:
-        return _said(given, status, told)
+        return said(given, status, told)
     print(f"{kind} of {subject}: routes.yaml counts again · {told['workers']} workers")
-    return _warned(told)
+    return warned(told)
 
 
 def _undo(given: argparse.Namespace) -> int:
@@ -182,7 +182,7 @@ def _undo(given: argparse.Namespace) -> int:
         asked["id"] = given.id
     status, told = ask(given, "/-/overrides/undo", asked)
     if not told.get("ok") or given.json:
-        return _said(given, status, told)
+        return said(given, status, told)
     one = told["override"]
     if one is None:
         print(f"routes.yaml counts again · {told['workers']} workers")
@@ -191,13 +191,13 @@ def _undo(given: argparse.Namespace) -> int:
             f"{one['kind']} of {one['subject']} is {_shown(one['value'])} again · "
             f"{told['workers']} workers"
         )
-    return _warned(told)
+    return warned(told)
 
 
 def _overrides(given: argparse.Namespace) -> int:
     status, told = ask(given, "/-/overrides")
     if not told.get("ok") or given.json:
-        return _said(given, status, told)
+        return said(given, status, told)
     rows = [("id", "kind", "subject", "value", "left", "by", "reason", "")]
     for one in told["overrides"]:
         conflict = one["conflict"]
@@ -216,7 +216,7 @@ def _overrides(given: argparse.Namespace) -> int:
     return 0
 
 
-def _said(given: argparse.Namespace, status: int, told: dict[str, Any]) -> int:
+def said(given: argparse.Namespace, status: int, told: dict[str, Any]) -> int:
     """Print what was answered as JSON, or what went wrong; return the exit code."""
     if not status:
         return 2
@@ -233,7 +233,7 @@ def _said(given: argparse.Namespace, status: int, told: dict[str, Any]) -> int:
     return 1 if status >= 500 else 2
 
 
-def _warned(told: dict[str, Any]) -> int:
+def warned(told: dict[str, Any]) -> int:
     """Return the exit code of a change; 1 where a worker doesn't serve it yet."""
     if told.get("warning"):
         complain(told["warning"])
