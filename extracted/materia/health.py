@@ -50,6 +50,7 @@ class Checkup:
         self._kept = kept
         self._running: asyncio.Task[Health] | None = None
         self._until = 0.0
+        self._since: dict[str, tuple[bool, float]] = {}
 
     async def health(self) -> Health:
         """Return the state now, or the one found less than KEPT seconds ago."""
@@ -75,8 +76,18 @@ class Checkup:
             output = str(error)
         except Exception as error:
             output = f"{type(error).__name__}: {error}"
-        took = round(time.monotonic() - start, 6)
-        return {"checker": name, "output": output, "passed": passed, "response_time": took}
+        took, now = round(time.monotonic() - start, 6), round(time.time(), 3)
+        before = self._since.get(name)
+        if before is None or before[0] != passed:
+            before = self._since[name] = (passed, now)
+        return {
+            "checker": name,
+            "output": output,
+            "passed": passed,
+            "time": now,
+            "duration": took,
+            "since": before[1],
+        }
 
 
 def store_checker(store: Store) -> Checker:

@@ -46,15 +46,32 @@ CHECKS: dict[str, Callable[[], str]] = {
 }
 
 
+# Per process, as every process asks for itself: the last verdict, and since when it has held.
+_since: dict[str, tuple[bool, float]] = {}
+
+
 def run(name: str, check: Callable[[], str]) -> dict[str, Any]:
-    """Run one check; whatever it raises is its failure. Times are in seconds."""
+    """Run one check; whatever it raises is its failure.
+
+    duration is in seconds, time and since are seconds since 1970.
+    """
     started = time.perf_counter()
     try:
         passed, output = True, check()
     except Exception as error:  # a health check reports every failure, of whatever kind
         passed, output = False, f"{type(error).__name__}: {error}"
-    took = round(time.perf_counter() - started, 4)
-    return {"checker": name, "output": output, "passed": passed, "response_time": took}
+    took, now = round(time.perf_counter() - started, 6), round(time.time(), 3)
+    before = _since.get(name)
+    if before is None or before[0] != passed:
+        before = _since[name] = (passed, now)
+    return {
+        "checker": name,
+        "output": output,
+        "passed": passed,
+        "time": now,
+        "duration": took,
+        "since": before[1],
+    }
 
 
 @require_safe

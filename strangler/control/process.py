@@ -16,8 +16,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from strangler.config.diagnostics import ConfigRejected, Diagnostic
@@ -28,7 +29,7 @@ from strangler.control.asking import Asking
 from strangler.control.audit import Audit
 from strangler.control.console.board import Board
 from strangler.control.desk import Desk
-from strangler.control.health import Checks, Result, report
+from strangler.control.health import SILENT, Checks
 from strangler.control.overrides import Book
 from strangler.control.parity import Parity
 from strangler.control.prober import Prober
@@ -49,8 +50,6 @@ from strangler.observe.numbers import STEP, Arms, Totals
 
 PING = 1.0
 """Seconds between two pings."""
-SILENT = 5.0
-"""Seconds of silence after which a worker counts as not answering."""
 HUNG = 30.0
 """Seconds of silence after which a worker is replaced: its share of the readers is waiting."""
 _ACK = 3.0
@@ -111,7 +110,7 @@ class Control:
         self._rejected: dict[str, Any] | None = None
         self._workers: dict[int, _Told] = {}
         self._breakers: dict[str, list[float]] = {}
-        self._checks = Checks()
+        self._checks = Checks(self)
         self._prober = Prober(self._announce)
         self._asking = Asking(job.channels)
         self.totals = Totals(lanes.Reader(job.lanes))
@@ -486,39 +485,26 @@ class Control:
 
     async def health(self) -> dict[str, Any]:
         """Return the health check's document."""
-        upstreams = await self._checks.upstreams(self._snapshot)
-        return report([*upstreams, self._config_result(), *self._worker_results()])
+        return await self._checks.document()
 
-    def _config_result(self) -> Result:
-        said = f"generation {self._snapshot.generation}"
-        if self._rejected is not None:
-            first = next(iter(self._rejected["text"]), "")
-            said = f"the last edit was rejected, {said} goes on: {first}"
-        passed = self._rejected is None
-        return self._checks.result("configuration", passed, said)
+    @property
+    def folder(self) -> Path:
+        """Return the state folder."""
+        return self._job.state.folder
 
-    def _worker_results(self) -> list[Result]:
-        results = []
-        now = time.monotonic()
-        for slot in range(len(self._job.channels)):
-            told = self._workers.get(slot)
-            name = f"worker {slot + 1}"
-            if told is None:
-                results.append(self._checks.result(name, False, "has not answered yet"))
-                continue
-            silent = now - told.at
-            status = told.status
-            if silent > SILENT:
-                passed, said = False, f"silent for {silent:.0f} s"
-            elif not self._current(told):
-                passed = False
-                said = f"serves generation {status['generation']}"
-                said += f": {status['trouble']}" if status.get("trouble") else ""
-            else:
-                passed = True
-                said = f"generation {status['generation']}, {status['connections']} connections"
-            results.append(self._checks.result(name, passed, said))
-        return results
+    def rejection(self) -> str | None:
+        """Return why the last edit was rejected, None where it was not."""
+        return None if self._rejected is None else str(next(iter(self._rejected["text"]), ""))
+
+    def told(self, slot: int) -> tuple[float, Message] | None:
+        """Return how many seconds ago the worker in *slot* told its status, and the status."""
+        told = self._workers.get(slot)
+        return None if told is None else (time.monotonic() - told.at, told.status)
+
+    def behind(self, status: Mapping[str, Any]) -> bool:
+        """Tell whether the worker with *status* serves something else than is in force."""
+        ours = (self._snapshot.generation, self._snapshot.hash)
+        return (status["generation"], status["hash"]) != ours
 
     def live(self) -> tuple[bool, str]:
         """Tell whether at least one worker answers."""

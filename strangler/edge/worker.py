@@ -14,6 +14,7 @@ import ctypes
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -32,6 +33,8 @@ from strangler.observe.events import announce
 _errors = logging.getLogger("strangler.errors")
 
 _LAG_EVERY = 0.5
+_COUNT_EVERY = 5.0
+"""Seconds between two counts of descriptors: ten thousand of them take milliseconds to list."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _AGAIN = 0.01
 """Seconds until an answer that found the queue full is sent again."""
@@ -157,6 +160,7 @@ class Worker:
         self._snapshot = job.snapshot
         self._started = time.time()
         self._lag = 0.0
+        self._counted = (float("-inf"), 0)
         self._stop = asyncio.Event()
         self._draining = False
         self._asked = False
@@ -336,10 +340,18 @@ class Worker:
                 "connections": self._engine.connections,
                 "lag": round(self._lag, 4),
                 "rss": rss(),
+                "descriptors": self._descriptors(),
                 "dropped_log_lines": self._access.dropped,
                 "edge": self._edge.status(),
             }
         )
+
+    def _descriptors(self) -> tuple[int, int]:
+        """Return how many file descriptors are in use, and how many there may be."""
+        now = time.monotonic()
+        if now - self._counted[0] >= _COUNT_EVERY:
+            self._counted = (now, descriptors())
+        return self._counted[1], resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
     async def _measure_lag(self) -> None:
         """Note how late a timer comes: the time that every connection waits besides its own."""
@@ -365,6 +377,14 @@ def accept_queued(sock: socket.socket) -> list[socket.socket]:
             conn.setblocking(False)
             taken.append(conn)
     return taken
+
+
+def descriptors() -> int:
+    """Return how many file descriptors this process has open; 0 where /proc does not tell."""
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return 0
 
 
 def rss() -> int:

@@ -168,6 +168,7 @@ class Edge:
             **({"short": self.short} if self.short else {}),
             **({"struck": dict(self.struck)} if self.struck else {}),
             "upstreams": {upstream.name: upstream.status() for upstream in self.view.everyone()},
+            "tiers": {name: tier.status() for name, tier in self.cache.copies.below},
             **self.view.status(),
         }
 

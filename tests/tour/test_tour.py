@@ -8,6 +8,7 @@ back to legacy in the running site.
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import struct
 import threading
@@ -23,6 +24,7 @@ import pytest
 from selenium.webdriver import Chrome
 from tour.browser import PHONE, Reader
 from tour.site import ARTICLE, LocalSite
+from unit.health.document import follows_the_format
 
 TITLE = "Tiroteio deixa um morto e feridos"
 SOON = 1.0  # seconds from a saved routes.yaml to the last answer by the route before
@@ -50,6 +52,15 @@ def reader(
         if request.session.testsfailed > failed:
             someone.picture(tmp_path / "failed.png")
             print(f"the screen: {tmp_path / 'failed.png'}")
+
+
+def test_every_part_tells_its_health_in_one_format(site: LocalSite) -> None:
+    parts = {site.admin_url: "/-/healthcheck"}
+    parts |= {f"http://{part}": "/healthcheck" for part in (site.legacy, site.materia)}
+    for at, target in parts.items():
+        told = follows_the_format(json.loads(site.fetch(target, at=at)))
+        assert told["status"] == "success", told
+        assert len(told["results"]) > 1
 
 
 def test_read(site: LocalSite, reader: Reader, answering: str) -> None:

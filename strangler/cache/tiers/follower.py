@@ -65,6 +65,11 @@ class Follower:
         """Tell whether readers get anything from the store at present."""
         return self._reads.up and self.marks.seq > 0
 
+    def status(self) -> dict[str, Any]:
+        """Return whether the store is in use both ways, and what was wrong last where it isn't."""
+        sick = next((one for one in self.health.values() if not one.up), None)
+        return {"up": self.up and sick is None, "why": sick.reason if sick is not None else None}
+
     async def start(self) -> None:
         """Open the store and take in its purges; return after `PATIENCE` seconds in any case."""
         try:

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from unit.health.document import follows_the_format
 
-from strangler.config.snapshot import Endpoint, Health, Site, Tls, Upstream
+from strangler.cache.policy import Tier
+from strangler.config.snapshot import Endpoint, Health, Listen, ListenTls, Site, Tls, Upstream
 from strangler.control import health
-from strangler.control.health import Checks, report
+from strangler.control.health import Checks
 from strangler.control.probe import Outcome, probe
 from strangler.testing import Upstream as Origin
 from strangler.testing import hang, unused_port
@@ -100,16 +104,50 @@ def test_tls_is_verified(origin, site_certificate):
         assert unverified.passed, unverified
 
 
-def site(*ports: int):
-    upstream = Upstream(
-        name="materia", endpoints=tuple(map(endpoint, ports)), health=Health(path="/h")
-    )
-    return SimpleNamespace(
-        site=Site(hosts=("*.example.com", "www.example.com")), upstreams={"materia": upstream}
-    )
+class Control:
+    """A site as the control process knows it: one upstream, two workers."""
+
+    slots = 2
+    folder = Path("/tmp")
+
+    def __init__(self, *ports: int, **more: object) -> None:
+        upstream = Upstream(
+            name="materia", endpoints=tuple(map(endpoint, ports)), health=Health(path="/h")
+        )
+        given = {"upstreams": {"materia": upstream}, "generation": 7, "tiers": {}, "listen": ()}
+        hosts = Site(hosts=("*.example.com", "www.example.com"))
+        self.snapshot = SimpleNamespace(**(given | {"site": hosts} | more))
+        self.rejected: str | None = None
+        self.silent = 0.0
+        self.status = {
+            "generation": 7,
+            "connections": 3,
+            "lag": 0.001,
+            "descriptors": [90, 100],
+            "edge": {"tiers": {"shared": {"up": True, "why": None}}},
+        }
+
+    def rejection(self) -> str | None:
+        return self.rejected
+
+    def told(self, slot: int):
+        return (self.silent, self.status) if slot == 0 else None
+
+    def behind(self, status) -> bool:
+        return bool(status["generation"] != 7)
 
 
-def test_a_thousand_askers_are_one_probe_a_second(monkeypatch):
+async def passes(place, wanted, **more) -> Outcome:
+    return Outcome(True, "status 200", 0.05)
+
+
+def looked(control: Control, **more) -> dict[str, tuple[bool, str]]:
+    told = asyncio.run(Checks(control, passes, **more).document())
+    follows_the_format(told)
+    return {one["checker"]: (one["passed"], one["output"]) for one in told["results"]}
+
+
+def test_a_thousand_askers_are_one_probe():
     asked: list[tuple[str, str]] = []
 
     async def slow(place, wanted, *, tls, host):
@@ -118,40 +156,95 @@ def test_a_thousand_askers_are_one_probe_a_second(monkeypatch):
         return Outcome(True, "status 200", 0.05)
 
     async def run() -> None:
-        checks = Checks(slow)
-        snapshot = site(1, 2)
-        many = await asyncio.gather(*(checks.upstreams(snapshot) for _ in range(1000)))
-        assert all(len(one) == 2 for one in many)
+        checks = Checks(control := Control(1, 2), slow, fresh=60)
+        await asyncio.gather(*(checks.document() for _ in range(1000)))
+        await checks.document()
         assert len(asked) == 2
-        await checks.upstreams(snapshot)
-        assert len(asked) == 2
-        monkeypatch.setattr(health, "FRESH", 0.0)
-        await checks.upstreams(snapshot)
+        upstream = control.snapshot.upstreams["materia"]
+        control.snapshot.upstreams["materia"] = replace(upstream, health=Health(path="/other"))
+        told = await checks.document()
         assert len(asked) == 4
+        names = [one["checker"] for one in told["results"]]
+        assert "materia http://127.0.0.1:1/other" in names
+        assert "materia http://127.0.0.1:1/h" not in names
 
     asyncio.run(run())
     assert asked[0] == ("http://127.0.0.1:1", "www.example.com")
 
 
-def test_the_document_and_since(monkeypatch):
+def test_the_document_and_since():
     verdicts = iter([False, False, True])
 
     async def ask_(place, wanted, *, tls, host):
         return Outcome(next(verdicts), "said", 0.01)
 
     async def run() -> None:
-        monkeypatch.setattr(health, "FRESH", 0.0)
-        checks = Checks(ask_)
-        [first] = await checks.upstreams(site(1))
-        document = report([first])
-        assert document["status"] == "failure"
-        [line] = document["results"]
-        assert line["checker"] == "materia http://127.0.0.1:1/h"
-        assert line["passed"] is False
-        [second] = await checks.upstreams(site(1))
-        assert second.since == first.since
-        [third] = await checks.upstreams(site(1))
-        assert third.since > first.since
-        assert report([third])["status"] == "success"
+        checks = Checks(Control(1), ask_, fresh=0)
+        looks = [(await checks.document())["results"] for _ in range(3)]
+        lines = [next(one for one in look if one["checker"].startswith("mat")) for look in looks]
+        first, second, third = lines
+        assert first["checker"] == "materia http://127.0.0.1:1/h"
+        assert [one["passed"] for one in lines] == [False, False, True]
+        assert second["since"] == first["since"] < third["since"]
 
     asyncio.run(run())
+
+
+def test_what_workers_tell_of_themselves():
+    control = Control()
+    found = looked(control)
+    assert found["configuration"] == (True, "generation 7")
+    assert found["worker 1"] == (True, "generation 7, 3 connections")
+    assert found["worker 1 event loop"] == (True, "a timer came 1 ms late")
+    assert found["worker 1 file descriptors"] == (True, "90 of 100 in use")
+    assert found["worker 2"] == (False, "has not answered yet")
+    control.rejected = "routes.yaml:1:1: S001"
+    control.status |= {"generation": 6, "trouble": "OSError", "lag": 0.9, "descriptors": [91, 100]}
+    found = looked(control)
+    assert found["configuration"] == (
+        False,
+        "the last edit was rejected, generation 7 goes on: routes.yaml:1:1: S001",
+    )
+    assert found["worker 1"] == (False, "serves generation 6: OSError")
+    assert found["worker 1 event loop"] == (False, "a timer came 900 ms late")
+    assert found["worker 1 file descriptors"] == (False, "91 of 100 in use")
+    control.silent = 9.4
+    assert looked(control)["worker 1 event loop"] == (False, "silent for 9 s")
+
+
+def test_each_tier_s_store():
+    tiers = {
+        "edge": Tier(name="edge", store="memory"),
+        "shared": Tier(name="shared", store="redis://127.0.0.1:1"),
+    }
+    control = Control(tiers=tiers)
+    assert looked(control)["cache tier shared"] == (True, "1 of 1 workers reach it")
+    control.status["edge"] = {"tiers": {"shared": {"up": False, "why": "connection_refused"}}}
+    said = (False, "0 of 1 workers reach it: connection_refused")
+    assert looked(control)["cache tier shared"] == said
+    assert "cache tier edge" not in looked(control)
+
+
+def test_the_disks_that_we_write_to(tmp_path, monkeypatch):
+    store = Tier(name="shared", store=f"sqlite:{tmp_path}/not/yet/shared.db")
+    control = Control(tiers={"shared": store})
+    passed, said = looked(control)["disk of cache tier shared"]
+    assert passed
+    assert " GiB free of " in said
+    monkeypatch.setattr(health, "LITTLE", 1 << 60)
+    assert looked(control)["disk of the state folder"][0] is False
+
+
+def test_certificates_that_end(tmp_path, site_certificate, monkeypatch):
+    file = str(site_certificate.cert)
+    listen = Listen(port=1, tls=ListenTls(cert=file, key=""))
+    control = Control(listen=(listen,))
+    monkeypatch.setattr(health, "SOON", 0.0)
+    passed, said = looked(control)[f"certificate {file}"]
+    assert passed, said
+    assert said.startswith("valid until 20")
+    monkeypatch.setattr(health, "SOON", 1e12)
+    assert looked(control)[f"certificate {file}"] == (False, said)
+    gone = str(tmp_path / "gone.pem")
+    control = Control(listen=(Listen(port=1, tls=ListenTls(cert=gone, key="")),))
+    assert looked(control)[f"certificate {gone}"][1].startswith("FileNotFoundError")

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from strangler.config.load import load
-from strangler.control import process
+from strangler.control import health, process
 from strangler.control.process import Control, Job
 from strangler.control.state import State
 from strangler.edge.channel import Channel, Message, pair
@@ -59,6 +59,7 @@ class Site:
     def answer(self, slot: int, state: Message, **more: object) -> None:
         told = {"kind": "status", "slot": slot, "pid": 100 + slot, "connections": 3}
         told |= {"generation": state["generation"], "hash": state["hash"], "seq": state["seq"]}
+        told |= {"lag": 0.0, "descriptors": [10, 1024], "edge": {}}
         self.workers[slot].send(told | more)
 
     async def answer_all(self) -> None:
@@ -141,6 +142,7 @@ def test_a_silent_worker_is_told_of_and_then_replaced(scene, monkeypatch):
             await site.answer_all()
             await until(lambda: site.control.ready()[0])
             monkeypatch.setattr(process, "SILENT", 0.05)
+            monkeypatch.setattr(health, "SILENT", 0.05)
             await until(lambda: not site.control.live()[0] or not site.control.ready()[0])
             document = await site.control.health()
             said = {one["checker"]: one["output"] for one in document["results"]}
