@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from tornado import web
 
-from strangler.control.sessions import COOKIE, Sessions
+from strangler.control.sessions import COOKIE, LASTS, Sessions
 from strangler.control.tokens import EVERY, Role, Token, Tokens
 
 MOST_BYTES: Final = 64 << 10
@@ -169,6 +169,25 @@ class Handler(web.RequestHandler):
                 # A browser says where a post comes from; who doesn't has a token to show.
                 raise Rejected(403, "a session's post without Origin")
         return token
+
+    def begin_session(self, token: Token) -> None:
+        """Give the browser a cookie that stands for *token*."""
+        self.set_cookie(
+            COOKIE,
+            self.sessions.give(token, time.time()),
+            path="/",
+            httponly=True,
+            samesite="Strict",
+            secure=self.request.protocol == "https",
+            max_age=int(LASTS),
+        )
+
+    def renew_session(self) -> None:
+        """Give a session that is used, and half over, its whole time again."""
+        if self.by_cookie and self.token is not None:
+            ends = self.sessions.ends(self.get_cookie(COOKIE) or "")
+            if ends - time.time() < LASTS / 2:
+                self.begin_session(self.token)
 
     def _refuse_large_bodies(self) -> None:
         headers = self.request.headers

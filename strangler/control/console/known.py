@@ -10,6 +10,7 @@ from typing import Any, Final
 from strangler.config.snapshot import Route, Snapshot
 from strangler.control.console.seen import RouteSeen, Seen, total
 from strangler.observe.history import SITE, History
+from strangler.observe.lanes import shortened
 from strangler.observe.numbers import ArmNumbers, Arms
 from strangler.rollout import Stage
 from strangler.rollout.override import Overrides
@@ -32,15 +33,16 @@ class Window:
 
     def of(self, key: str) -> Mapping[str, ArmNumbers]:
         """Return the arms of one route, none where it had nothing."""
-        return self.arms.get(key, NO_ARMS)
+        return self.arms.get(shortened(key), NO_ARMS)
 
     def route(self, key: str) -> RouteSeen:
         """Return how one route fared."""
-        if key not in self.arms:
+        arms = self.of(key)
+        if not arms:
             return self._none
         seen = self._routes.get(key)
         if seen is None:
-            seen = self._routes[key] = RouteSeen.of(self.arms[key], self.seconds)
+            seen = self._routes[key] = RouteSeen.of(arms, self.seconds)
         return seen
 
     def site(self, target: str | None = None) -> Seen:
@@ -86,7 +88,7 @@ class Known:
 
     def series(self, route: str = SITE) -> dict[str, Any]:
         """Return the last half hour of a route or of the site, the oldest first, each a second."""
-        told = self.history.read(route)
+        told = self.history.read(shortened(route))
         return {
             "every": told["step_s"],
             "until": told["ended"],
@@ -97,7 +99,7 @@ class Known:
 
     def spark(self, route: str, points: int = 30) -> dict[str, list[float]] | None:
         """Return a route's half hour in a few points; None where there were no requests."""
-        told = self.history.read(route)
+        told = self.history.read(shortened(route))
         if not any(told["rate"]):
             return None
         width = max(1, -(-len(told["rate"]) // points))

@@ -114,6 +114,7 @@ async def state_of(
     """Return the console's document as who asks may see it."""
     told = await asked.view.console.document(routes=routes, route=route, migration=migration)
     token = asked.token
+    asked.renew_session()
     told["me"] = None if token is None else {"who": token.who, "role": token.role}
     return dict(told)
 

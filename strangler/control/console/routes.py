@@ -13,6 +13,7 @@ from strangler.control.console.known import NO_ARMS, Known
 from strangler.control.console.seen import total
 from strangler.control.console.upstreams import state_of, worst_word
 from strangler.control.console.words import plural, share
+from strangler.observe.lanes import shortened
 from strangler.rollout.override import Override
 
 
@@ -62,7 +63,7 @@ def whole(known: Known, key: str, listed: Sequence[Mapping[str, Any]]) -> dict[s
     if route is None or told is None:
         return None
     five = known.five.route(key)
-    ever = total(known.ever().get(key, NO_ARMS).values())
+    ever = total(known.ever().get(shortened(key), NO_ARMS).values())
     recent = total(known.five.of(key).values())
     fallbacks = Counter({} if ever is None else ever.fallbacks)
     return {

@@ -14,6 +14,7 @@ from strangler.control.endpoints import (
     overrides,
     parity,
     rollout,
+    session,
     site,
 )
 
@@ -25,5 +26,6 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *audit.ROWS,
     *parity.ROWS,
     *rollout.ROWS,
+    *session.ROWS,
     *numbers.ROWS,
 )

@@ -476,7 +476,8 @@ class TestBehindAName:
         for row in ENDPOINTS:
             least = row.access or "viewer"
             if least == "open":
-                assert (await ask(http_client, base_url, row)).code < 400
+                # The malformed body of a post is refused, but for what it is.
+                assert (await ask(http_client, base_url, row)).code not in (401, 403), row.name
                 continue
             for role in ROLES:
                 response = await ask(http_client, base_url, row, role)
