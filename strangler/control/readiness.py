@@ -55,7 +55,7 @@ class Peaks:
     def parse(cls, told: Mapping[str, Any]) -> Peaks:
         """Read what `json` wrote. Raises TypeError, ValueError."""
         made = cls()
-        made._hours = {int(hour): float(rate) for hour, rate in told.items()}
+        made._hours = {int(hour): float(rate) for hour, rate in dict(told).items()}
         return made
 
 

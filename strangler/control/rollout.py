@@ -55,6 +55,8 @@ LASTS: Final = 7 * 86_400.0
 """Seconds that a step lasts unless the next one follows; routes.yaml should say it by then."""
 TICK: Final = 1.0
 _SAVE: Final = 10.0
+_SAVE_IDLE: Final = 300.0
+_PEAK: Final = 10.0
 _DAY: Final = 86_400.0
 #: Seconds for which an instance counts as alive after it was heard of.
 _ALIVE: Final = 5.0
@@ -129,7 +131,7 @@ class Rollout:
         self._now = now
         self._measured = Measured(epoch)
         self._tracks: dict[str, Track] = {}
-        self._save_at = 0.0
+        self._save_at = self._peak_at = 0.0
         self._overdue: dict[str, int] = {}
         self._load()
 
@@ -147,16 +149,28 @@ class Rollout:
     async def tick(self) -> None:
         """Look at every route once, and do what is due."""
         now = self._now()
+        overrides = self._book.overrides
         routes = [route for route in self._snapshot().routes if has_sides(route)]
-        arms = self._totals.numbers() if routes else {}
-        if routes:
-            seconds = min(self._totals.span(60.0), 60.0)
-            self.peaks.saw(now, legacy_rate(self._totals.recent(60.0), max(seconds, 10.0)))
+        if now >= self._peak_at:
+            self._peak_at = now + _PEAK
+            seconds = max(min(self._totals.span(60.0), 60.0), _PEAK)
+            self.peaks.saw(now, legacy_rate(self._totals.recent(60.0), seconds))
         self.driving = await self._drives()
-        standings = {route.key: self._stand_alone(route, arms, now) for route in routes}
-        for unit in units(standings.values()):
+        arms: Arms = {}
+        canaries = []
+        for route in routes:
+            override = overrides.of("stage", subject_of("route", route.key))
+            stage = effective(route, override)
+            if self.driving and override is not None:
+                await self._settle(route, stage, override, now)
+            if stage.word == "canary":
+                arms = arms or self._totals.numbers()
+                canaries.append(self._stand_alone(route, arms, now, overrides))
+            else:
+                self._follow(route, stage, override, arms, now)
+        for unit in units(canaries):
             await self._consider(unit, arms, now)
-        self._forget(standings.keys())
+        self._forget({route.key for route in routes})
         self._tell_overdue(now)
         if self._tracks and now >= self._save_at:
             await self.save()
@@ -164,13 +178,11 @@ class Rollout:
     async def _consider(self, unit: Sequence[Standing], arms: Arms, now: float) -> None:
         """See to the routes of one journey, which are at the same stage."""
         for standing in unit:
-            if standing.stage.word == "canary" and now < standing.progress.measured:
+            if now < standing.progress.measured:
                 # It rests: what happens now doesn't count.
                 self._measured.begin(standing.route.key, arms)
         if not self.driving:
             return
-        for standing in unit:
-            await self._settle(standing, now)
         brakes = _together(unit)
         moves = [consider(one.route.canary, one.progress, one.judged, brakes, now) for one in unit]
         failed = next((move for move in moves if move is not None and move.kind != "promote"), None)
@@ -178,9 +190,8 @@ class Rollout:
         if move is not None:
             await self._make(unit, move, arms, now)
 
-    def _stand_alone(self, route: Route, arms: Arms, now: float) -> Standing:
+    def _stand_alone(self, route: Route, arms: Arms, now: float, overrides: Overrides) -> Standing:
         """Return how *route* stands for itself, following what others have moved."""
-        overrides = self._book.overrides
         override = overrides.of("stage", subject_of("route", route.key))
         stage = effective(route, override)
         track = self._follow(route, stage, override, arms, now)
@@ -258,22 +269,21 @@ class Rollout:
             self.moved(one.route.key, move.progress, arms)
         await self.save()
 
-    async def _settle(self, standing: Standing, now: float) -> None:
+    async def _settle(self, route: Route, stage: Stage, one: Override, now: float) -> None:
         """Take back a step that routes.yaml says by now; warn of one that ends soon."""
-        one, key = standing.override, standing.route.key
-        if one is None or one.via not in OURS:
+        if one.via not in OURS or route.key not in self._tracks:
             return
-        if standing.route.stage == standing.stage and now - one.created > _SETTLED:
-            why = f"routes.yaml says {standing.stage} itself"
+        if route.stage == stage and now - one.created > _SETTLED:
+            why = f"routes.yaml says {stage} itself"
             with contextlib.suppress(Rejected):
                 await self._book.clear(lambda other: other.id == one.id, why, CLOCK)
         elif one.left(now) < _DAY:
             self._say_once(
-                key,
+                route.key,
                 "rollout.ends",
                 id=one.id,
-                stage=str(standing.stage),
-                then=str(standing.route.stage),
+                stage=str(stage),
+                then=str(route.stage),
                 left=span(one.left(now)),
                 hint="write the stage into routes.yaml, or promote",
             )
@@ -326,13 +336,13 @@ class Rollout:
         return [self._journey(route, arms)[0] for route in routes]
 
     def _journey(self, route: Route, arms: Arms) -> list[Standing]:
-        now = self._now()
-        here = self._stand_alone(route, arms, now)
+        now, overrides = self._now(), self._book.overrides
+        here = self._stand_alone(route, arms, now, overrides)
         others = [
             other
             for one in self._snapshot().routes
             if one is not route and has_sides(one) and _same_group(one, route)
-            if (other := self._stand_alone(one, arms, now)).stage == here.stage
+            if (other := self._stand_alone(one, arms, now, overrides)).stage == here.stage
         ]
         lacking = [
             f"{other.route.key}: {other.outlook.unmet[0].said}"
@@ -387,13 +397,13 @@ class Rollout:
 
     async def save(self) -> None:
         """Write down where each route is."""
-        self._save_at = self._now() + _SAVE
         arms = self._totals.numbers()
         routes = {
             key: _kept(track) | {"counts": self._measured.json(key, arms)}
             for key, track in self._tracks.items()
             if track.progress.stage.word == "canary"
         }
+        self._save_at = self._now() + (_SAVE if routes else _SAVE_IDLE)
         document = json.dumps({"routes": routes, "peaks": self.peaks.json()}).encode()
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):  # a step's samples are what is lost
@@ -403,7 +413,7 @@ class Rollout:
         try:
             told = json.loads((self._state.folder / FILE).read_bytes())
             self.peaks = Peaks.parse(told["peaks"])
-            for key, kept in told["routes"].items():
+            for key, kept in dict(told["routes"]).items():
                 self._tracks[key] = _track(kept)
                 self._measured.restore(key, kept["counts"])
         except FileNotFoundError:
