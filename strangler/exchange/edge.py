@@ -169,6 +169,7 @@ class Edge:
             **({"struck": dict(self.struck)} if self.struck else {}),
             "upstreams": {upstream.name: upstream.status() for upstream in self.view.everyone()},
             "tiers": {name: tier.status() for name, tier in self.cache.copies.below},
+            **({"shadows": self.shadows.status()} if self.shadows.ledgers else {}),
             **self.view.status(),
         }
 

@@ -40,7 +40,7 @@ from strangler.wire.request import Request
 if TYPE_CHECKING:
     from strangler.edge.http1 import Connection
     from strangler.exchange.edge import Edge
-    from strangler.exchange.shadow import Pair
+    from strangler.exchange.pair import Pair
 
 _ALLOW: Final = ((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
 

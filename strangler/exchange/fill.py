@@ -43,7 +43,7 @@ from strangler.wire.request import Request, asking_for_store
 
 if TYPE_CHECKING:
     from strangler.exchange.cache import Cache
-    from strangler.exchange.shadow import Pair
+    from strangler.exchange.pair import Pair
 
 _errors = logging.getLogger("strangler.errors")
 

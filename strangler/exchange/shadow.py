@@ -15,37 +15,30 @@ import logging
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from strangler.clock import Waits
 from strangler.errors import AttemptFailed
-from strangler.exchange import composing
-from strangler.exchange.fetch import Fetch, Sink, Terms
-from strangler.exchange.plan import Copying, Plan
-from strangler.migrate.ledger import Dropped, Ledger, Skipped, difference_of
+from strangler.exchange.fetch import Fetch, Terms
+from strangler.exchange.pair import LARGEST, Gathered, Pair, seen
+from strangler.exchange.plan import Plan
+from strangler.migrate.ledger import Dropped, Ledger, difference_of
 from strangler.migrate.parity import Answer, Difference, compare
 from strangler.observe.events import announce
 from strangler.resilience.failure import is_failure
 from strangler.resilience.policy import Breaker, Retry
 from strangler.rollout import Decision, bucket, is_shadowed
-from strangler.upstream import Circuit, Gate, Places, Upstream
+from strangler.upstream import Circuit, Gate, Places
 from strangler.upstream.places import Entrant
-from strangler.wire.forward import response_block
 from strangler.wire.framing import Body
 from strangler.wire.head import ResponseHead
-from strangler.wire.repair import REPAIRED
-from strangler.wire.request import Request, asking_for_store
 
 if TYPE_CHECKING:
-    from strangler.exchange.cached import CachedExchange
     from strangler.exchange.edge import Edge
     from strangler.exchange.exchange import Exchange
 
 #: What may be copied: asked twice it has no second effect (RFC 9110 §9.2.1, pain 18).
 COPIED: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
-#: The line by which the other side tells a copy from a reader's request (pain 19).
-MARKED: Final = b"\r\nStrangler-Shadow: 1"
 #: Copies at a time, copies and comparisons that wait, in a worker.
 MOST_RUNNING: Final = 32
 MOST_WAITING: Final = 200
@@ -54,8 +47,6 @@ MOST_BYTES: Final = 16 << 20
 #: Seconds that a copy may wait for its turn, and take.
 MOST_WAIT: Final = 5.0
 MOST_TIME: Final = 30.0
-#: Bytes of an answer beyond which nobody fetches it a second time.
-LARGEST: Final = 16 << 20
 #: Comparisons take at most one part in so many of a worker's time.
 _PART: Final = 10
 #: Seconds in which one sort of mismatch is told of once.
@@ -67,35 +58,6 @@ _ONCE: Final = Retry(tries=0)
 
 def _nothing() -> None:
     pass
-
-
-class _Gathered:
-    """An answer's body as it comes: whole up to *limit* bytes, beyond it length and digest."""
-
-    __slots__ = ("_digest", "_limit", "_pieces", "held", "length")
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._pieces: list[bytes] = []
-        self._digest: Any = None
-        self.held = 0
-        self.length = 0
-
-    def add(self, payload: bytes) -> None:
-        self.length += len(payload)
-        if self._digest is not None:
-            self._digest.update(payload)
-        elif self.length <= self._limit:
-            self._pieces.append(payload)
-            self.held = self.length
-        else:
-            self._digest = blake2b(b"".join(self._pieces) + payload)
-            self._pieces.clear()
-            self.held = 0
-
-    def answer(self, head: ResponseHead) -> Answer:
-        digest = b"" if self._digest is None else self._digest.digest()
-        return Answer(head=head, body=b"".join(self._pieces), length=self.length, digest=digest)
 
 
 class Spare:
@@ -149,168 +111,6 @@ class _CopyFetch(Fetch):
             self._sink.fetch_failed(error)
 
 
-class Pair:
-    """One request that both sides answer, from the beginning of its reader's fetch.
-
-    It is that fetch's sink, in front of the exchange or the fill that the fetch is made for.
-    """
-
-    __slots__ = (
-        "_done", "_gathered", "_head", "_shadows", "_sink", "_whole", "began", "copying",
-        "ended_at", "exchange", "first", "ledger", "other", "plan", "stored", "took", "whole_only",
-    )  # fmt: skip
-
-    def __init__(
-        self, shadows: Shadows, exchange: Exchange, plan: Plan, first: Upstream, other: Upstream
-    ) -> None:
-        assert plan.copying is not None
-        self._shadows = shadows
-        self._sink: Sink | None = None
-        self._head: ResponseHead | None = None
-        self._done = False
-        self._whole = False
-        self.exchange = exchange
-        self.plan = plan
-        self.copying: Copying = plan.copying
-        self.ledger = shadows.ledger(plan.key)
-        self.first = first
-        self.other = other
-        self._gathered = _Gathered(self.copying.policy.body)
-        self.stored = self.whole_only = False
-        self.began = self.ended_at = self.took = 0.0
-
-    def over(self, sink: Sink, *, stored: bool = False, whole: bool = False) -> Sink:
-        """Return what the fetch for *sink* is to tell.
-
-        *stored*: the cache asks, without the reader's preconditions; *whole*: and range.
-        """
-        if self._done or self._sink is not None:
-            return sink  # another fetch of the same exchange: a fallback, or asked anew
-        self._sink = sink
-        self.stored, self.whole_only = stored, whole
-        self.began = time.monotonic()
-        return self
-
-    @property
-    def held(self) -> int:
-        """Return how many bytes of the reader's answer are kept."""
-        return self._gathered.held
-
-    def answer(self) -> Answer:
-        """Return the reader's answer, once it is whole."""
-        assert self._head is not None
-        return self._gathered.answer(seen(self, self.first, self._head))
-
-    def request(self) -> Request:
-        """Return the copy: the reader's request as it goes to the other side, marked."""
-        exchange = self.exchange
-        connection = exchange._connection
-        kept = connection.told  # what is kept for the reader's next request stays so
-        if self.plan.cached is not None and exchange.head.method in (b"GET", b"HEAD"):
-            request = cast("CachedExchange", exchange).request_as_keyed(self.other)
-        else:
-            request = composing.request(exchange, self.other)
-        connection.told = kept
-        if self.stored:
-            request = asking_for_store(request, (), whole=self.whole_only)
-        return Request(
-            request.method, request.target, request.block + MARKED, request.host_line, None
-        )
-
-    def ended(self, owner: object) -> None:
-        """Learn that *owner* is over: what isn't whole by now will never be."""
-        if owner is self._sink and not self._whole:
-            self._skip("no_answer")
-
-    # The reader's fetch.
-
-    def interim(self, head: ResponseHead) -> None:
-        self._to.interim(head)
-
-    def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
-        self._head = head
-        self._whole = body.ended
-        if head.status == 304:
-            self._skip("not_modified")
-        elif (head.get(b"content-type") or b"").lower().startswith(b"text/event-stream"):
-            self._skip("stream")
-        self._to.response_started(head, body, payload)
-        self._take(payload)
-
-    def response_body(self, payload: bytes, body: Body) -> None:
-        self._whole = body.ended
-        self._to.response_body(payload, body)
-        self._take(payload)
-
-    def fetch_failed(self, error: AttemptFailed) -> None:
-        self._skip("no_answer")
-        self._to.fetch_failed(error)
-
-    def upgraded(self, head: ResponseHead, ahead: bytes) -> None:
-        self._skip("stream")
-        self._to.upgraded(head, ahead)
-
-    def tunnel_received(self, data: bytes) -> None:
-        self._to.tunnel_received(data)
-
-    def tunnel_ended(self) -> None:
-        self._to.tunnel_ended()
-
-    def pause_sending(self) -> None:
-        self._to.pause_sending()
-
-    def resume_sending(self) -> None:
-        self._to.resume_sending()
-
-    @property
-    def _to(self) -> Sink:
-        assert self._sink is not None
-        return self._sink
-
-    def _take(self, payload: bytes) -> None:
-        """Keep *payload*, which the reader has by now; offer the pair when that was all."""
-        if self._done:
-            return
-        gathered, before = self._gathered, self._gathered.held
-        gathered.add(payload)
-        self._shadows.hold(gathered.held - before)
-        if self._shadows.full:
-            self._drop("memory")
-        elif gathered.length > LARGEST:
-            self._drop("too_large")
-        elif self._whole:
-            self._done = True
-            self.ended_at = time.monotonic()
-            self.took = self.ended_at - self.began
-            self.ledger.shadowed += 1
-            # Not at once: first the loop sends the reader what has just been written.
-            self._shadows.offer_soon(self)
-
-    def _skip(self, why: Skipped) -> None:
-        if not self._done:
-            self._done = True
-            self.ledger.skipped[why] += 1
-            self._shadows.hold(-self._gathered.held)
-
-    def _drop(self, why: Dropped) -> None:
-        self._done = True
-        self.ledger.shadowed += 1
-        self._shadows.drop(self, why)
-
-
-def seen(pair: Pair, upstream: Upstream, head: ResponseHead) -> ResponseHead:
-    """Return *head* as the reader of *pair*'s request would see it: repaired and edited."""
-    exchange, edits = pair.exchange, pair.plan.response_edits
-    block = response_block(head)
-    if not REPAIRED.isdisjoint(head.notable):
-        block, _ = upstream.repair.apply(block, exchange.scheme, exchange.head.authority)
-    if edits is not None:
-        block = edits.apply(block)
-    shown = ResponseHead.parse(b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, block))
-    assert shown is not None
-    return shown
-
-
 class _Copy:
     """A copy under way: the sink of its fetch."""
 
@@ -320,26 +120,30 @@ class _Copy:
         self._shadows = shadows
         self.pair = pair
         self._head: ResponseHead | None = None
-        self._gathered = _Gathered(pair.copying.policy.body)
+        self._gathered = Gathered(pair.copying.policy.body)
         self._over = False
         seconds = min(MOST_TIME, pair.plan.total or MOST_TIME)
         self.waits = shadows.waits(seconds)
         self._began = time.monotonic()
         within = pair.plan.within(self._began)
-        self._fetch = _CopyFetch(self, pair.other, pair.request(), terms, deadline=within)
+        request = pair.request()
+        self._fetch: _CopyFetch | None = _CopyFetch(
+            self, pair.other, request, terms, deadline=within
+        )
 
     def start(self) -> None:
         """Ask the other side."""
+        assert self._fetch is not None
         self._fetch.start()
 
     def expired(self) -> None:
         """Wait no longer."""
-        self._fetch.cancel()
+        self._stop()
         self._failed("http_response_timeout")
 
     def cancel(self, why: Dropped) -> None:
         """Give up for the worker's sake."""
-        self._fetch.cancel()
+        self._stop()
         if self._end():
             self._shadows.drop(self.pair, why)
 
@@ -362,7 +166,7 @@ class _Copy:
             self.cancel("memory")
         elif self._gathered.length > 2 * LARGEST:
             # The reader's was at most half of that: no need to see the end to know they differ.
-            self._fetch.cancel()
+            self._stop()
             self._answered()
         elif body.ended:
             self._answered()
@@ -394,21 +198,27 @@ class _Copy:
 
     def _answered(self) -> None:
         assert self._head is not None
-        if self._end(keep=True):
-            got = self._gathered.answer(seen(self.pair, self.pair.other, self._head))
-            took = time.monotonic() - self._began
-            self._shadows.answered(self.pair, got, took, self._gathered.held)
+        gathered = self._gathered
+        if self._end():
+            got = gathered.answer(seen(self.pair, self.pair.other, self._head))
+            self._shadows.answered(self.pair, got, time.monotonic() - self._began, gathered.held)
 
     def _failed(self, error: str) -> None:
         if self._end():
             self._shadows.failed(self.pair, error)
 
-    def _end(self, *, keep: bool = False) -> bool:
+    def _stop(self) -> None:
+        if self._fetch is not None:
+            self._fetch.cancel()
+
+    def _end(self) -> bool:
+        """Let go of everything; False: that is done already."""
         if self._over:
             return False
         self._over = True
-        if not keep:
-            self._shadows.hold(-self._gathered.held)
+        self._shadows.hold(-self._gathered.held)
+        self._gathered = Gathered(0)
+        self._fetch = None
         self._shadows.over(self)
         return True
 
@@ -494,7 +304,7 @@ class Shadows:
         """Count a copy that readers were more important than."""
         pair.ledger.dropped[why] += 1
         self._edge.counts.shadow(pair.plan.key, "dropped")
-        self.hold(-pair.held)
+        pair.release()
 
     def offer_soon(self, pair: Pair) -> None:
         """Take a pair whose reader is just getting the end of its answer."""
@@ -516,7 +326,6 @@ class Shadows:
 
     def answered(self, pair: Pair, got: Answer, took: float, held: int) -> None:
         """Compare, at once where that costs nothing, else when its turn comes."""
-        self.hold(-held)
         expected = pair.answer()
         if expected.length == got.length and (expected.body, expected.digest) == (
             got.body, got.digest
@@ -533,7 +342,7 @@ class Shadows:
         """Count a copy that was not answered; *error* is a type of RFC 9209."""
         pair.ledger.failed[error] += 1
         self._edge.counts.shadow(pair.plan.key, "failed")
-        self.hold(-pair.held)
+        pair.release()
         self._tell("shadow.failed", pair, error, {"upstream": pair.other.name, "error": error})
 
     # Steps.
@@ -604,7 +413,7 @@ class Shadows:
 
     def _judge(self, pair: Pair, difference: Difference | None, took: float) -> None:
         ledger = pair.ledger
-        self.hold(-pair.held)
+        pair.release()
         ledger.compared(pair.took, took)
         outcome = "equal" if difference is None else "mismatch"
         self._edge.counts.shadow(pair.plan.key, outcome, took)

@@ -116,6 +116,7 @@ def test_pain_18_writes_are_never_copied(fresh):
     with fresh.edge.client() as client:
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             client.request(method, "/s/w", body="x").expect(200)
+            client.request(method, "/s/none", [("Content-Length", "0")]).expect(200)
         client.request("GET", "/s/body", body="x").expect(200)
         client.request("GET", "/s/last").expect(200)
     fresh.service.wait_requests(1)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,7 @@ from strangler.config import load
 from strangler.edge.server import Server
 from strangler.exchange import Edge, shadow
 from strangler.rollout import Override, Overrides, override
-from strangler.testing import Upstream, respond, wait
+from strangler.testing import Upstream, close, respond, wait
 
 ROUTES = """
 version: 1
@@ -27,6 +28,7 @@ tiers: {{shared: none, archive: none}}
 routes:
   /**: legacy
   /s/**: {{to: materia, stage: shadow 100%}}
+  /cached/**: {{to: materia, stage: shadow 100%, cache: {{edge: 1h}}}}
   /live/**: {{to: materia, compare: 100%}}
 """
 
@@ -206,6 +208,52 @@ def test_legacys_guests_budget_holds_for_copies(tmp_path):
     told(tmp_path, story)
 
 
+def test_copies_heed_the_readers_breaker(tmp_path):
+    async def story(site):
+        site.edge.view.upstreams["materia"].force("forced_open")
+        await site.get("/s/1")
+        await site.until(lambda: site.counts()["drops"] == {"breaker": 1})
+        assert not site.service.requests
+
+    told(tmp_path, story)
+
+
+def test_a_failed_copy_is_nobodys_failure(tmp_path):
+    async def story(site):
+        site.service.answers(close())
+        materia = site.edge.view.upstreams["materia"]
+        for number in range(6):
+            await site.get(f"/s/{number}")
+        await site.until(lambda: site.counts()["failed"] == 6)
+        now = time.monotonic()
+        assert materia.circuit.breaker.counts(now) == (0, 0)
+        assert materia.budget.spent(now) == (0, 0)
+        assert materia.endpoints[0].standing.streak == 0
+        assert materia.failed == 0 and materia.last_error == ""
+
+    told(tmp_path, story)
+
+
+@pytest.mark.parametrize("path", ["/s/left", "/cached/left"])
+def test_who_leaves_half_way_leaves_nothing_behind(tmp_path, path):
+    gate = threading.Event()
+
+    async def story(site):
+        head = b"HTTP/1.1 200 OK\r\nCache-Control: private\r\nContent-Length: 9\r\n\r\nhalf"
+        site.legacy.answers(head, wait(gate), b"whole")
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await reader.readuntil(b"half")
+        assert site.edge.shadows.status()["held"] == 4
+        writer.close()
+        route = path.replace("left", "**")
+        await site.until(lambda: site.counts(route)["skips"] == {"no_answer": 1})
+        assert site.edge.shadows.status()["held"] == 0
+        gate.set()
+
+    told(tmp_path, story)
+
+
 def test_what_is_under_way_at_the_end_is_counted(tmp_path):
     async def story(site):
         site.service.answers(wait(threading.Event()))
@@ -225,7 +273,31 @@ def test_a_route_without_copies_has_no_plan_for_them(tmp_path):
         assert plans["/**"] is None
         assert plans["/s/**"] is not None and plans["/s/**"].share == 10_000
         stopped = site.edge.view.under(stop())
+        canary = next(p.salt for p in site.edge.view.plans.values() if p.key == "/s/**")
+        assert plans["/s/**"].salt != canary, "pain 22: two draws, two salts"
         assert not any(plan.copying for plan in stopped.plans.values())
         assert plans["/live/**"].salt != plans["/s/**"].salt
 
     told(tmp_path, story)
+
+
+def test_a_compared_pair_is_gone_at_once(tmp_path):
+    """Not only when a collection finds it: a body is up to 256 KB."""
+
+    async def story(site):
+        for path in ("/s/1", "/cached/1"):
+            site.legacy.answers(respond(body="x" * 100_000))
+            site.service.answers(respond(body="y" * 100_000))
+            await site.get(path)
+            route = path.replace("1", "**")
+            await site.until(lambda route=route: site.counts(route)["mismatched"] == 1)
+        await asyncio.sleep(0)
+        left = [each for each in gc.get_objects() if isinstance(each, shadow.Pair)]
+        assert not left
+
+    gc.collect()
+    gc.disable()
+    try:
+        told(tmp_path, story)
+    finally:
+        gc.enable()
