@@ -344,7 +344,7 @@ CANARY: Final = Block(
             kind=Text("a group's name", NAME),
             default="the route alone",
             example="checkout",
-            doc="Routes of one group give a reader the same side: a journey.",
+            doc="Routes of one group give a reader the same side, and move together: a journey.",
         ),
         Option(
             name="steps",
@@ -357,7 +357,8 @@ CANARY: Final = Block(
             kind=Duration("0s", "30d"),
             default="0s",
             example="30m",
-            doc="How long a step is kept before the next.",
+            doc="How long a step is kept before the next. With it the clock makes the steps, up to "
+            "the last; without it people do.",
         ),
         Option(name="gates", kind=GATES, doc="What has to hold before a step up."),
         Option(
