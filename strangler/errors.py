@@ -54,7 +54,8 @@ class AttemptFailed(StranglerError):
 
     ``error`` is an RFC 9209 §2.3 type. ``sent`` tells whether any byte of the request may have
     reached the endpoint: where it did not, any method may be tried again. ``word`` is the word of
-    `retry.when` and `fallback.when` that it falls under, where its type does not say.
+    `retry.when` and `fallback.when` that it falls under, where its type does not say. ``seen`` is
+    what came of the response, where that was the trouble.
     """
 
     def __init__(self, error: str, detail: str, *, sent: bool = True, word: str = "") -> None:
@@ -63,3 +64,4 @@ class AttemptFailed(StranglerError):
         self.status = PROXY_ERRORS[error]
         self.sent = sent
         self.word = word
+        self.seen = b""

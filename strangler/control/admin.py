@@ -28,6 +28,7 @@ from strangler.control.promoting import Promoting
 from strangler.control.rollout import Rollout
 from strangler.control.sessions import Sessions
 from strangler.control.tokens import Tokens
+from strangler.control.watch import Watch
 from strangler.observe.history import History
 
 __all__ = ["MOST_BYTES", "View", "application", "is_own_name"]
@@ -94,6 +95,10 @@ class View(Protocol):
 
     def observed(self, seconds: float = 60.0) -> dict[str, Any]:
         """Return what each route and the site did in the last *seconds*, 1 to 300."""
+
+    @property
+    def watch(self) -> Watch:
+        """Return who looks over the workers' shoulders."""
 
     @property
     def history(self) -> History:

@@ -65,6 +65,11 @@ class Asking:
         answer = message.get("answer")
         return answer if isinstance(answer, dict) else {}
 
+    def tell(self, slot: int, order: Order) -> bool:
+        """Give an order whose answer nobody waits for; False: the queue was full."""
+        self._last += 1
+        return self._channels[slot].send({"kind": "ask", "id": self._last, "order": order})
+
     async def ask_all(
         self, order: Order, timeout: float, slots: Iterable[int] | None = None
     ) -> dict[int, dict[str, Any] | Unanswered]:

@@ -40,6 +40,7 @@ from strangler.control.sessions import Sessions
 from strangler.control.state import State
 from strangler.control.stores import make_store
 from strangler.control.tokens import Tokens
+from strangler.control.watch import Watch
 from strangler.edge.channel import Channel, Message
 from strangler.edge.server import Server
 from strangler.observe import lanes, metrics, observed
@@ -141,6 +142,7 @@ class Control:
         self.promoting = Promoting(self.rollout, self.overrides, self.totals)
         self.arm_key = job.arm_key
         self.cache = Desk(self._asking, lambda: self._snapshot, self._slots)
+        self.watch = Watch(self._asking, self._slots)
         self.parity = Parity(self._asking, lambda: self._snapshot, self._slots)
         self.console = Board(self, job.state)
         self._seq = 0
@@ -269,6 +271,8 @@ class Control:
     def _on_worker(self, message: Message) -> None:
         if message.get("kind") == "answer":
             self._asking.heard(message)
+        if message.get("kind") == "tail":
+            self.watch.heard(message)
         if message.get("kind") != "status":
             return
         slot = int(message["slot"])

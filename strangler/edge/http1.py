@@ -38,6 +38,8 @@ _HOPELESS: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)(?!\Z)|\n[ \t]")
 _START_OF_LINE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}(?: |\Z)")
 #: Pipelined bytes held while a request runs, before reading pauses.
 _HELD_LIMIT: Final = 64 << 10
+#: Bytes of a refused request that the application is told.
+_TOLD: Final = 16 << 10
 _RESET: Final = struct.pack("ii", 1, 0)
 #: Seconds between two looks at what a TLS reader whose connection ends has still to take, and the
 #: bytes of it that are certainly the kernel's already: it would have room for more.
@@ -82,7 +84,10 @@ class Application(Protocol):
         """Take a request. None: it has been answered, `response_ended` was called."""
 
     def reject(self, connection: Connection, error: RequestRejected, start: bytes) -> bytes:
-        """Return the whole answer to a request that was refused before it had a meaning."""
+        """Return the whole answer to a request that was refused before it had a meaning.
+
+        *start*: the beginning of what had come of it.
+        """
 
 
 class Connection(asyncio.Protocol):
@@ -367,7 +372,7 @@ class Connection(asyncio.Protocol):
             self._buffer = data
             error = self._hopeless(data, limits, seen)
             if error is not None:
-                self.reject(error, bytes(data[:200]))
+                self.reject(error, bytes(data[:_TOLD]))
             return
         if self._buffer:
             self._buffer = b""
@@ -383,7 +388,7 @@ class Connection(asyncio.Protocol):
         else:
             self._begin(raw, rest)
             return
-        self.reject(error, raw[:200])
+        self.reject(error, raw[:_TOLD])
 
     def _hopeless(
         self, data: bytes | bytearray, limits: Limits, seen: int
@@ -409,7 +414,7 @@ class Connection(asyncio.Protocol):
             if fields.expect and fields.expect != b"100-continue":
                 raise RequestRejected(417, "Expect: expected 100-continue")
         except RequestRejected as error:
-            self.reject(error, raw[:200])
+            self.reject(error, raw[:_TOLD])
             return
         if fields.length:
             self._body = Length(fields.length)
@@ -426,7 +431,7 @@ class Connection(asyncio.Protocol):
             if self._lingering or not self.busy:
                 self.abort()
             else:
-                self.reject(RequestRejected(500, "internal error"), raw[:200])
+                self.reject(RequestRejected(500, "internal error"), raw[:_TOLD])
             return
         if receiver is None:
             return
@@ -501,7 +506,8 @@ class Connection(asyncio.Protocol):
 
     def head_expired(self) -> None:
         """Answer 408 to a head that takes too long."""
-        self.reject(RequestRejected(408, "head: not complete in time"), bytes(self._buffer[:200]))
+        begun = bytes(self._buffer[:_TOLD])
+        self.reject(RequestRejected(408, "head: not complete in time"), begun)
 
     def body_expired(self) -> None:
         """Fail a request body that stopped coming."""

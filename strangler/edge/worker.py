@@ -70,10 +70,12 @@ class Engine(Protocol):
 class DataPlane(Protocol):
     """What a worker asks of the application that decides and forwards.
 
-    ``changed`` is called when something has changed that the other workers want to know.
+    ``changed`` is called when something has changed that the other workers want to know; ``send``
+    sends a message to the control process, False where its queue is full.
     """
 
     changed: Callable[[], None]
+    send: Callable[[Message], bool]
 
     def opened(self) -> Awaitable[None]:
         """Wait, not for long, until it can answer as well as it ever will."""
@@ -186,6 +188,7 @@ class Worker:
         self._link.attach(self._on_link, self._stop.set)
         self._job.channel.attach(self._on_control)
         self._edge.changed = self._tell
+        self._edge.send = self._job.channel.send
         self._keep(self._measure_lag())
         gc.collect()
         gc.freeze()

@@ -28,7 +28,7 @@ from strangler.observe.counters import (
 )
 from strangler.observe.lanes import Lane, Numbers
 from strangler.resilience.failure import is_failure
-from strangler.resilience.policy import Rung
+from strangler.resilience.policy import FAILURE_WORDS, Rung
 
 if TYPE_CHECKING:
     from strangler.exchange.copies import Copies, Ready
@@ -147,7 +147,8 @@ class Arm:
             unwell = error in _FAILURES and error not in _CLIENTS
         if rung is not None:
             row[_FALLEN[rung.kind, _why(failure)]] += 1
-            unwell = unwell or isinstance(failure, str) or is_failure(failure)
+            # What an operator has chosen says nothing of how the target fares.
+            unwell = unwell or failure in FAILURE_WORDS or _sick(failure)
         if unwell or (status >= 500 and is_failure(status)):
             row[_UNWELL] += 1
 
@@ -166,6 +167,10 @@ class Arm:
         row[_HIT] += count
         row[_SENT] += count * length
         row[_TOOK] += count
+
+
+def _sick(failure: int | str) -> bool:
+    return isinstance(failure, int) and is_failure(failure)
 
 
 def _why(failure: int | str) -> str:

@@ -71,6 +71,11 @@ class Desk:
                     return await self._show(order["url"], order.get("fields", ()))
                 case "tally":
                     return self._tally(int(order.get("after", 0)))
+                case "tail":
+                    self._edge.tail(order)
+                    return {}
+                case "errors":
+                    return self._errors(order.get("route"), int(order.get("after", 0)))
                 case "parity":
                     return self._parity(order.get("route"), int(order.get("after", 0)))
                 case "parity.reset":
@@ -303,6 +308,19 @@ class Desk:
             if size > MOST_BYTES // 2:
                 return {"routes": routes, "next": number + 1}
         return {"routes": routes, "next": None}
+
+    def _errors(self, route: str | None, after: int) -> dict[str, Any]:
+        """Return the bad requests that are kept, from number *after* on, as many as fit."""
+        found: list[dict[str, Any]] = []
+        size = 0
+        every = self._edge.kept.read(route)
+        for number in range(after, len(every)):
+            told = every[number].json()
+            size += len(json.dumps(told))
+            if found and size > MOST_BYTES:
+                return {"errors": found, "next": number}
+            found.append(told)
+        return {"errors": found, "next": None}
 
     # What an URL means.
 

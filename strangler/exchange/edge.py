@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from random import random
 from typing import Any, Final
@@ -34,6 +34,8 @@ from strangler.exchange.plan import NO_OVERRIDES, Plan, View
 from strangler.exchange.relief import Relief
 from strangler.exchange.shadow import Shadows
 from strangler.observe.access import AccessLog
+from strangler.observe.kept import Bad, Kept, masked
+from strangler.observe.tails import Tails, Wanted
 from strangler.resilience import chaos
 from strangler.resilience.breaker import State
 from strangler.rollout import Decision, Overrides
@@ -76,7 +78,11 @@ class Edge:
         self.ticker = ticker if ticker is not None else Ticker(self.loop)
         self.ticker.start()
         self.ticker.each_tick(self._tick)
+        self._access = log
         self.log: Callable[[Any], object] = log.append if log is not None else _forget
+        #: Sends a message to the control process; set by the worker.
+        self.send: Callable[[dict[str, Any]], bool] = _nowhere
+        self.tails = Tails(lambda message: self.send(message))
         self.exchanges: set[Exchange] = set()
         #: How many of these are tunnels now.
         self.tunnels = 0
@@ -86,6 +92,7 @@ class Edge:
         self.rescued = 0
         #: What became of each route's requests, over all generations.
         self.counts = counts if counts is not None else Counts()
+        self.kept = Kept()
         self._look_again = 0.0
         #: Requests that an operator's fault has struck, by route.
         self.struck: Counter[str] = Counter()
@@ -188,6 +195,21 @@ class Edge:
 
     def _tell(self) -> None:
         self.changed()
+
+    def tail(self, order: Mapping[str, Any]) -> None:
+        """Begin, go on with or end a tail, as the control process asks; see `observe.tails`."""
+        wanted = Wanted.read(order.get("wanted", {}))
+        self.tails.lease(int(order["tail"]), wanted, float(order["lease"]))
+        log = self._access
+        if log is not None:
+            log.listen(self._listened if self.tails else None)
+            self.log = log.append
+
+    def _listened(self, records: Sequence[Any]) -> None:
+        self.tails.take(records)
+        if not self.tails and self._access is not None:  # the last lease is over
+            self._access.listen(None)
+            self.log = self._access.append
 
     async def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out what the control process asks; see `desk`."""
@@ -337,6 +359,14 @@ class Edge:
             (time.time(), connection.peer, id_, method, b"", target, error.status, 0, 0, 0.0, 0.0,
              "", "", "rejected", "", 0, "", error.detail, "")
         )  # fmt: skip
+        if start and self.kept.wants("", error.status):
+            self.kept.keep(
+                Bad(
+                    time=time.time(), id=id_, client=connection.peer, route="", target="",
+                    reason="rejected", endpoint="", status=error.status, error=error.detail,
+                    **masked(start, b"", b""),
+                )
+            )  # fmt: skip
         body, content_type = answer.error_body(
             error.status, id_, accept=b"", language=b"", detail=error.detail
         )
@@ -464,6 +494,10 @@ def client_of(peer: str, forwarded_for: bytes | None, trusts: Callable[[str], bo
 
 def _forget(record: object) -> None:
     pass
+
+
+def _nowhere(message: dict[str, Any]) -> bool:
+    return False
 
 
 def _nothing() -> None:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from strangler.exchange import falling
 from strangler.exchange.counting import Arm
+from strangler.observe.kept import Bad, masked
+from strangler.wire.head import written
 
 if TYPE_CHECKING:
     from strangler.exchange.exchange import Exchange
 
+_CLIENTS: Final = frozenset(("client_aborted", "http_request_error"))
 #: Errors that end a wait for an answer.
 _WAITED: Final = frozenset(
     (
@@ -45,6 +48,30 @@ def start(exchange: Exchange, duration: float, error: str) -> float:
     return exchange._first_byte or (duration if error in _WAITED else 0.0)
 
 
+def _keep(exchange: Exchange, route: str, target: str, reason: str, error: str) -> None:
+    """Keep a bad request for who looks into it; nothing that a client did or a breaker spared."""
+    failure = exchange._failure
+    if not error:
+        first = exchange._first_error
+        error = first.error if first is not None else f"status {failure or exchange._status}"
+        if isinstance(failure, int):
+            if failure < 500 and exchange._status < 500:
+                return
+        elif failure == "breaker":
+            return
+    kept = exchange._edge.kept
+    if not kept.wants(route, exchange._status):
+        return
+    kept.keep(
+        Bad(
+            time=exchange._time, id=exchange.id, client=exchange.client, route=route,
+            target=target, reason=reason, endpoint=exchange._endpoint, status=exchange._status,
+            error=error, received=exchange._received,
+            **masked(written(exchange._head), exchange.body_begun, exchange.bad_answer),
+        )
+    )  # fmt: skip
+
+
 def log(
     exchange: Exchange, route: str, target: str, reason: str, error: str, arm: Arm | None = None
 ) -> None:
@@ -65,6 +92,8 @@ def log(
             sent=exchange._sent, received=exchange._received, error=error, rung=exchange._rung,
             failure=exchange._failure,
         )  # fmt: skip
+    if (error and error not in _CLIENTS) or exchange._status >= 500 or exchange._rung is not None:
+        _keep(exchange, route, target, reason, error)
     edge.log(
         (exchange._time, exchange.client, exchange.id, head.method, head.host, head.target,
          exchange._status, exchange._sent, exchange._received, duration, exchange._first_byte,

@@ -33,7 +33,7 @@ from strangler.wire.forward import (
     response_block,
 )
 from strangler.wire.framing import Body, Length, chunk, last_chunk
-from strangler.wire.head import RequestHead, ResponseHead
+from strangler.wire.head import RequestHead, ResponseHead, written
 from strangler.wire.private import private
 from strangler.wire.request import Request
 
@@ -50,7 +50,9 @@ class Exchange:
 
     ``client`` is the reader's address and ``scheme`` what the reader used, after the trust list;
     ``private_lines`` are lines of the response (each behind its CRLF) that make it this reader's
-    alone; ``shadow`` is there where the request is copied to the other side.
+    alone; ``shadow`` is there where the request is copied to the other side; ``body_begun`` is the
+    beginning of the request body and ``bad_answer`` the head of an upstream's bad answer, for who
+    wants to see them when it has ended.
     """
 
     __slots__ = (
@@ -87,6 +89,8 @@ class Exchange:
         "_waits_total",
         "_was_sent",
         "_why",
+        "bad_answer",
+        "body_begun",
         "client",
         "id",
         "kind",
@@ -133,6 +137,7 @@ class Exchange:
         self._extra = b""
         self._waits_total: Waits[Exchange] | None = None
         self._attempts = 0
+        self.bad_answer = self.body_begun = b""
         self._first_byte = 0.0
         self._time = time.time()
         self._began = time.monotonic()
@@ -347,6 +352,8 @@ class Exchange:
             return
         upstream = self._upstream
         upstream.succeeded += 1
+        if head.status >= 500:
+            self.bad_answer = written(head)
         if head.status >= 400 and self._fall(head.status, answer=(head, body, payload)):
             falling.note_absent(self)
             return
@@ -547,6 +554,8 @@ class Exchange:
         if fetch is not None:
             self._attempts += fetch.attempts
             self._why = fetch.why or self._why
+            if fetch.replay:
+                self.body_begun = fetch.replay
             if fetch.endpoint is not None:
                 self._endpoint = fetch.endpoint.name
 

@@ -18,6 +18,7 @@ from strangler.resilience import ladder
 from strangler.resilience.policy import Rung
 from strangler.resilience.retry import WORTHWHILE
 from strangler.rollout.asset import ABSENT
+from strangler.wire.head import written
 
 _READING: Final = frozenset((b"GET", b"HEAD"))
 
@@ -39,6 +40,10 @@ def fall(
     whole is kept, and given after all where no rung has a better one.
     """
     plan = exchange._plan
+    if error is not None and error.seen:
+        exchange.bad_answer = error.seen
+    elif answer is not None and answer[0].status >= 500:
+        exchange.bad_answer = written(answer[0])
     first = exchange._failure or failure
     decided = plan.service if exchange._decision.target == "service" else plan.legacy
     policy = plan.ladder(first, exchange._head, decided)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from strangler.observe.lines import Record, as_json, as_text
@@ -90,6 +90,7 @@ class AccessLog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: Writer | None = None
         self._line = as_json if form == "json" else as_text
+        self._listening: Callable[[Sequence[Record]], object] | None = None
         if form == "off":
             self.append = _forget
         else:
@@ -103,9 +104,11 @@ class AccessLog:
 
     def start(self) -> None:
         """Begin to write. Call once, on the running event loop."""
-        if self._writer is None or self._loop is not None:
+        if self._loop is not None:
             return
         self._loop = asyncio.get_running_loop()
+        if self._writer is None:
+            return
         self._writer.start()
         self._timer = self._loop.call_later(_MOST_SECONDS, self._tick, _MOST_SECONDS)
 
@@ -118,13 +121,35 @@ class AccessLog:
         if self._loop is not None:
             self._timer = self._loop.call_later(pace, self._tick, pace)
 
+    def listen(self, listener: Callable[[Sequence[Record]], object] | None) -> None:
+        """Give every batch of records to *listener* as well, also where nothing is logged.
+
+        None: no more. `append` may be another function after this.
+        """
+        self._listening = listener
+        if self._writer is not None or self._loop is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if listener is None:
+            self.append = _forget
+            self._records.clear()
+        else:
+            self.append = self._records.append
+            self._timer = self._loop.call_later(_MOST_SECONDS, self._tick, _MOST_SECONDS)
+
     def flush(self) -> None:
         """Format what has gathered and hand it to the writer."""
         records = self._records
-        if not records or self._writer is None:
+        if not records:
             return
         batch = records[:]
         del records[: len(batch)]
+        if self._listening is not None:
+            self._listening(batch)
+        if self._writer is None:
+            return
         if self._writer.full:
             self._writer.lose(len(batch))
             return

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from strangler.clock import Waits
 from strangler.errors import AttemptFailed
 from strangler.wire.framing import Body, MalformedBody, UntilClose, response_body
-from strangler.wire.head import ResponseHead
+from strangler.wire.head import ResponseHead, written
 
 if TYPE_CHECKING:
     from strangler.upstream.endpoint import Endpoint
@@ -262,17 +262,18 @@ class UpstreamConnection(asyncio.Protocol):
             if end == 3:
                 self._buffer = data
                 if len(data) > HEAD_LIMIT:
-                    self._fail("http_response_header_section_size", "response head too large")
+                    why = "response head too large"
+                    self._fail("http_response_header_section_size", why, data)
                 elif _BARE_LF.search(data) or data[:7] != b"HTTP/1."[: len(data)]:
-                    self._fail("http_protocol_error", "malformed response head")
+                    self._fail("http_protocol_error", "malformed response head", data)
                 return
             self._buffer = b""
             if end > HEAD_LIMIT:
-                self._fail("http_response_header_section_size", "response head too large")
+                self._fail("http_response_header_section_size", "response head too large", data)
                 return
             head = ResponseHead.parse(data[:end])
             if head is None:
-                self._fail("http_protocol_error", "malformed response head")
+                self._fail("http_protocol_error", "malformed response head", data)
                 return
             if head.status >= 200:
                 break
@@ -303,7 +304,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _receive_response(self, head: ResponseHead, rest: bytes) -> None:
         body = response_body(self._method, head)
         if body is None:
-            self._fail("http_protocol_error", "response framing that can't be trusted")
+            why = "response framing that can't be trusted"
+            self._fail("http_protocol_error", why, written(head))
             return
         self._keep = head.keep_alive
         payload = b""
@@ -376,9 +378,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = b""
         self.endpoint.attempt_ended()
 
-    def _fail(self, error: str, detail: str) -> None:
+    def _fail(self, error: str, detail: str, seen: bytes = b"") -> None:
         taker = self.taker
         self._over()
         self.transport.abort()
         if taker is not None:
-            taker.attempt_failed(AttemptFailed(error, detail))
+            failed = AttemptFailed(error, detail)
+            failed.seen = seen[:HEAD_LIMIT]
+            taker.attempt_failed(failed)

@@ -397,6 +397,14 @@ class ResponseHead(Fields):
             self.keep_alive = kept and b"close" not in options
 
 
+def written(head: RequestHead | ResponseHead) -> bytes:
+    """Return a head's bytes as they were received; a response's version may read 1.1 for 1.x."""
+    if isinstance(head, ResponseHead):
+        minor, reason = head.version - 10, head.reason
+        return b"HTTP/1.%d %d %b%b" % (minor, head.status, reason, head.raw)
+    return b"%b %b HTTP/1.%d%b" % (head.method, head.target, head.version - 10, head.fields.raw)
+
+
 def host_of(authority: bytes) -> bytes:
     """Return the lower-case host of *authority* without its port; raises RequestRejected 400.
 

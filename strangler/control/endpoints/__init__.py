@@ -16,6 +16,7 @@ from strangler.control.endpoints import (
     rollout,
     session,
     site,
+    watching,
 )
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
@@ -28,4 +29,5 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *rollout.ROWS,
     *session.ROWS,
     *numbers.ROWS,
+    *watching.ROWS,
 )

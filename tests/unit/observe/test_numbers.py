@@ -211,27 +211,35 @@ def test_an_exchange_is_counted_once_in_every_way(counted: tuple[Counts, Totals]
     end(arm, 200, rung=Rung("legacy"), failure="breaker")
     end(arm, 200, rung=Rung("upstream", "materia-2"), failure=503)
     end(arm, 200, rung=Rung("legacy"), failure=404)
+    end(arm, 200, rung=Rung("legacy"), failure="drained")
     end(arm, 501)
     end(arm, 413, error="request body: route /a takes at most 5 bytes", start=0)
     arm.cached("miss")
     found = totals.numbers()["/a"]["service"]
-    assert found.requests == 10
+    assert found.requests == 11
     assert found.statuses == {
         "none": 1,
-        "200": 4,
+        "200": 5,
         "404": 1,
         "4xx": 1,
         "413": 1,
         "501": 1,
         "504": 1,
     }
-    assert found.classes == {"none": 1, "2xx": 4, "4xx": 3, "5xx": 2}
+    assert found.classes == {"none": 1, "2xx": 5, "4xx": 3, "5xx": 2}
     assert found.failures == {"client_aborted": 1, "http_response_timeout": 1, "other": 1}
-    assert found.fallbacks == {"legacy/breaker": 1, "legacy/4xx": 1, "upstream/5xx": 1}
-    assert found.unwell == 3, "the 504, the breaker's fallback, the 503's: not a 404, not a 501"
-    assert found.errors == pytest.approx(0.3)
-    assert found.samples == 8
-    assert found.sent == 1000 and found.received == 7
+    assert found.fallbacks == {
+        "legacy/breaker": 1,
+        "legacy/4xx": 1,
+        "legacy/drained": 1,
+        "upstream/5xx": 1,
+    }
+    assert found.unwell == 3, (
+        "the 504, the breaker's fallback, the 503's: not a 404, not a 501, no drain"
+    )
+    assert found.errors == pytest.approx(3 / 11)
+    assert found.samples == 9
+    assert found.sent == 1100 and found.received == 7
     assert found.cache == {"miss": 1}
     assert found.get("strangler_requests_total", status="504") == 1
 
