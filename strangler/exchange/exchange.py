@@ -254,13 +254,9 @@ class Exchange:
         self._fetch = fetch
         if replay:
             fetch.send_body(replay)
-        if self._received_whole and request.length is not None:
+        if request.length is not None and not self._connection.reading_body:
             fetch.end_body(b"")
         fetch.start()
-
-    @property
-    def _received_whole(self) -> bool:
-        return not self._connection.reading_body
 
     _request = composing.request
 
@@ -331,7 +327,7 @@ class Exchange:
         if self._over:
             return
         edge = self._edge
-        if self._head.method not in SAFE and edge.caches:
+        if edge.caches and self._head.method not in SAFE:
             purge = edge.cache.invalid(self._head, head, self.scheme, edge.view)
             if purge is not None:
                 # Whoever is told that its write succeeded must not be shown what was before it.
@@ -359,13 +355,14 @@ class Exchange:
             return
         block = self.head_block(upstream, head, body)
         connection = self._connection
-        data = b"%b%b\r\n\r\n" % (head.start, block)
         if payload:
             self._sent = len(payload)
-            data += chunk(payload) if self._chunked else payload
-        if body.ended:
             if self._chunked:
-                data += last_chunk(body.trailers)
+                payload = chunk(payload)
+        if body.ended and self._chunked:
+            payload += last_chunk(body.trailers)
+        data = b"".join((head.start, block, b"\r\n\r\n", payload))  # large: copied but once
+        if body.ended:
             self._fetch_over()
             connection.write(data)
             self._end("")

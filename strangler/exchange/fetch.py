@@ -579,8 +579,10 @@ class Fetch:
             self._timer.cancel()
         if self._connecting and self.endpoint is not None:
             self.endpoint.forget(self)
-        self._drop_permit()
-        self._leave_gates()
+        if self._permit:
+            self._drop_permit()
+        if self._inside or self._waits_at is not None:
+            self._leave_gates()
 
     def _fail(self, error: AttemptFailed) -> None:
         if self._over:

@@ -9,6 +9,7 @@ as well and come out of the same budget.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from .window import Window
@@ -23,16 +24,16 @@ FLOOR: Final = 3
 class Budget:
     """An upstream's budget, shared by all routes that ask it."""
 
-    __slots__ = ("_window", "denied", "floor")
+    __slots__ = ("_window", "attempted", "denied", "floor")
+
+    attempted: Callable[[float], None]
+    """Count a first attempt, at an instant."""
 
     def __init__(self, *, window: float = WINDOW, floor: int = FLOOR) -> None:
         self._window = Window(window)
+        self.attempted = self._window.add
         self.floor = floor
         self.denied = 0
-
-    def attempted(self, now: float) -> None:
-        """Count a first attempt."""
-        self._window.add(now)
 
     def take(self, share: float, now: float) -> bool:
         """Count a repeat if it is within *share* (0-1) of the window's attempts, itself included.
