@@ -12,17 +12,25 @@ import time
 from typing import Any
 
 from strangler.cli.output import add_admin, answer, ask, complain, table
+from strangler.cli.to_patch import to_patch
 from strangler.rollout.override import WORDS
 from strangler.units import show_duration
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add toggle, undo, overrides and the verbs of the other kinds; each sets ``run``."""
-    one = _verb(commands, "toggle", "put a route into another stage for a while")
-    one.add_argument("route", metavar="ROUTE", help="its key, as in routes.yaml")
+    one = _verb(commands, "toggle", "put a route into another stage for a while", reason=False)
+    one.add_argument("route", nargs="?", metavar="ROUTE", help="its key, as in routes.yaml")
     one.add_argument(
-        "value", nargs="+", metavar="TARGET", help="legacy, live, canary 10%%, shadow 5%%, sealed"
+        "value", nargs="*", metavar="TARGET", help="legacy, live, canary 10%%, shadow 5%%, sealed"
     )
+    one.add_argument(
+        "--to-patch",
+        action="store_true",
+        help="print what to edit in routes.yaml to make the stage that is in force (of ROUTE, or "
+        "of every route) the file's own",
+    )
+    one.add_argument("--write", action="store_true", help="with --to-patch: edit the file")
     one.set_defaults(run=_toggle)
 
     one = _verb(commands, "drain", "send an upstream, or one endpoint of it, nothing new")
@@ -80,11 +88,15 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _verb(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, does: str
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    does: str,
+    *,
+    reason: bool = True,
 ) -> argparse.ArgumentParser:
     one = commands.add_parser(name, help=does)
     one.add_argument("--for", dest="lasts", metavar="TIME", help="such as 30m; default: the site's")
-    one.add_argument("--reason", required=True, metavar="TEXT", help="why, for the log")
+    one.add_argument("--reason", required=reason, metavar="TEXT", help="why, for the log")
     one.add_argument("--end", action="store_true", help="take it back: routes.yaml counts again")
     one.add_argument("--preview", action="store_true", help="say what would change, change nothing")
     add_admin(one)
@@ -99,6 +111,14 @@ def _share(text: str) -> float:
 
 
 def _toggle(given: argparse.Namespace) -> int:
+    if given.to_patch:
+        return to_patch(given)
+    if given.route is None or not (given.value or given.end):
+        complain("say which route and what: strangler toggle ROUTE TARGET --reason TEXT")
+        return 2
+    if not given.reason:
+        complain("say why: --reason TEXT")
+        return 2
     return _set(given, "stage", f"route:{given.route}", " ".join(given.value))
 
 

@@ -44,6 +44,12 @@ class Gathered:
     folders: tuple[str, ...]
     root: Node | None = field(repr=False)
 
+    @classmethod
+    def of(cls, sources: tuple[Source, ...]) -> Gathered:
+        """Return *sources*, the first file and what it includes, as if they had been read."""
+        node, problems = read_document(sources[0].text, sources[0].name)
+        return cls(sources, problems, (), node)
+
     @property
     def digest(self) -> str:
         """sha256 in hex over names and bytes, which changes if and only if one of them does."""
@@ -267,11 +273,10 @@ def load_bundle(
         generation, root = int(content["generation"]), str(content["root"])
         if digest(sources) != content["hash"]:
             raise ValueError("its hash does not fit")
-        node, problems = read_document(sources[0].text, sources[0].name)
+        gathered = Gathered.of(sources)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         place, message = Place(name, 1, 1), f"not a bundle of this release: {error}"
         raise ConfigRejected([Diagnostic(place=place, code="S001", message=message)]) from error
-    gathered = Gathered(sources, problems, (), node)
     return accept(gathered, root, env, generation, today, check_files=False)
 
 

@@ -15,7 +15,7 @@ from scenarios.p002_commands import run
 from scenarios.story import token
 
 from strangler.cli import main
-from strangler.testing import Edge, Upstream, configuration, unused_port
+from strangler.testing import Edge, Upstream, configuration, until, unused_port
 
 WHY = ("--reason", "p95 of 9 s")
 
@@ -175,7 +175,7 @@ def test_what_makes_no_sense_is_said_and_changes_nothing(words, said, edge, type
 
 def test_a_reason_is_compulsory(typed, capsys):
     with pytest.raises(SystemExit) as ended:
-        typed("toggle", "/busca/**", "legacy")
+        typed("drain", "busca")
     assert ended.value.code == 2
     assert "--reason" in capsys.readouterr().err
 
@@ -265,3 +265,48 @@ def test_a_viewer_reads_and_no_more(edge, typed):
     finally:
         typed("token", "remove", "bia")
     assert token(edge) not in edge.log
+
+
+def test_a_toggle_becomes_the_files_own_word(edge: Edge, typed: Any) -> None:
+    file = edge.folder / "routes.yaml"
+    before = file.read_text()
+    try:
+        code, _, said = typed("toggle", "/busca/**", "--to-patch")
+        assert code == 1
+        assert "no stage of /busca/** is overridden now" in said
+        assert typed("toggle", "/busca/**", "canary", "10%", *WHY)[0] == 0
+        code, diff, _ = typed("toggle", "--to-patch")
+        assert code == 0
+        assert "+++ b/routes.yaml" in diff
+        [added] = re.findall(r"^\+(?!\+).*$", diff, re.M)
+        assert "stage: canary 10%" in added
+        assert file.read_text() == before, "printed, not written"
+        code, _, said = typed("toggle", "/busca/**", "--to-patch", "--write")
+        assert code == 0
+        assert "wrote 1 file" in said
+        assert file.read_text() != before
+        until(lambda: listed(edge)["overrides"][0]["conflict"] is not None)
+        told = json.loads(typed("toggle", "--to-patch", "--json")[1])
+        assert told["patch"] == ""
+        assert told["stages"] == {"/busca/**": "canary 10%"}
+        assert typed("undo", *WHY)[0] == 0
+        rows = json.loads(typed("routes", "--json")[1])["routes"]
+        assert next(r for r in rows if r["key"] == "/busca/**")["stage"] == "canary 10%"
+    finally:
+        file.write_text(before)
+        until(lambda: "canary" not in str(call(edge, "GET", "/routes")[1]))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("toggle", "--reason", "x"), "say which route and what"),
+        (("toggle", "/busca/**", "--reason", "x"), "say which route and what"),
+        (("toggle", "/busca/**", "legacy"), "say why"),
+        (("toggle", "/busca/**", "legacy", "--to-patch"), "a TARGET is not for --to-patch"),
+    ],
+)
+def test_half_a_toggle(typed: Any, words: tuple[str, ...], said: str) -> None:
+    code, _, error = typed(*words)
+    assert code == 2
+    assert said in error
