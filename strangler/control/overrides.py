@@ -32,6 +32,8 @@ from strangler.rollout import Malformed, Override, Overrides
 
 BEAT: Final = 2.0
 """Seconds between two words of an instance to the others."""
+_FAREWELL: Final = 0.5
+"""Seconds for the last of them: whoever takes over needn't wait until we are missed."""
 MOST: Final = 500
 """Overrides in force at once."""
 _INLINE: Final = 16 << 10
@@ -131,6 +133,10 @@ class Book:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if not self.store.trouble:  # else nobody would hear it, and the end would wait
+            with contextlib.suppress(Unrecorded, TimeoutError):
+                async with asyncio.timeout(_FAREWELL):
+                    await self.store.beat(self._name, {"at": 0.0})
         await self.store.close()
 
     # ---------------------------------------------------------------- changes
