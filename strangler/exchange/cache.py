@@ -344,7 +344,7 @@ class Cache:
 
     async def _give(self, tier: Tier, key: bytes, token: bytes) -> None:
         for _ in range(5):
-            if await tier.write(lambda: tier.store.give(key, token)):
+            if await tier.write(lambda: tier.store.give(key, token), small=True):
                 return
             await asyncio.sleep(0.05)
 

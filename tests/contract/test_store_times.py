@@ -5,15 +5,37 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from contract.sites import in_loop, page, until
+import pytest
+from contract.sites import Site, in_loop, page, until
+from servers.redis import Redis
 
-from strangler.cache.tiers import Tier, make_tier
+from strangler.cache.tiers import Tier
+from strangler.cache.tiers.follower import MOST_WRITES
 from strangler.cache.tiers.sqlite import Sqlite
 
 BODY = b"0123456789"
+#: SQLite's own.
 DEADLINE = 0.02
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Site:
+    return Site("sqlite", f"sqlite:{tmp_path / 'shared.db'}")
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Redis]:
+    with Redis() as made:
+        yield made
+
+
+@pytest.fixture
+def fleet(redis: Redis) -> Site:
+    redis.clear()
+    return Site("redis", redis.url)
 
 
 def compute(seconds: float) -> None:
@@ -23,51 +45,94 @@ def compute(seconds: float) -> None:
         pass
 
 
-async def opened(path: Path) -> Tier:
-    tier = make_tier(f"sqlite:{path}", name="shared", deadline=DEADLINE)
-    await tier.start()
+async def opened(site: Site) -> tuple[Tier, Sqlite]:
+    tier = await site.worker(deadline=DEADLINE)
     assert await tier.put(page(length=len(BODY)), BODY, stay=60.0, moment=tier.moment)
-    return tier
-
-
-@in_loop
-async def test_a_loop_that_has_no_time_takes_no_tier_down(tmp_path: Path) -> None:
-    tier = await opened(tmp_path / "shared.db")
-    late = 0
-    for _ in range(12):
-        asking = asyncio.ensure_future(tier.get(page().key))
-        await asyncio.sleep(0)
-        compute(DEADLINE * 1.5)
-        late += not await asking
-        assert tier.up
-    await tier.close()
-    assert late >= 3, "nothing was late, so nothing was judged"
-
-
-@in_loop
-async def test_sqlite_that_is_slow_itself_takes_it_down(tmp_path: Path) -> None:
-    tier = await opened(tmp_path / "shared.db")
     assert isinstance(tier.store, Sqlite)
+    return tier, tier.store
+
+
+@in_loop
+async def test_a_loop_that_has_no_time_takes_no_tier_down(disk: Site) -> None:
+    tier, _ = await opened(disk)
     for _ in range(8):
+        asking = [asyncio.ensure_future(tier.get(page().key)) for _ in range(50)]
+        for _ in range(4):
+            await asyncio.sleep(0)
+            compute(DEADLINE)
+        await asyncio.gather(*asking)
+        assert tier.up
+
+
+@in_loop
+async def test_what_the_loop_computes_meanwhile_is_not_sqlites_time(disk: Site) -> None:
+    _, store = await opened(disk)
+    taking = store.file.read(lambda _: time.sleep(DEADLINE * 3))
+    while not taking.done():
+        compute(DEADLINE / 4)
+        await asyncio.sleep(0)
+    assert not store.stalled(DEADLINE * 3)
+    taking = store.file.read(lambda _: time.sleep(DEADLINE * 3))
+    await asyncio.sleep(DEADLINE * 2)
+    assert store.stalled(DEADLINE), "it is at it still"
+    await taking
+    assert store.stalled(DEADLINE), "those who waited behind it are about to give up"
+    await asyncio.sleep(0.15)
+    assert not store.stalled(DEADLINE)
+
+
+@in_loop
+async def test_sqlite_that_is_slow_itself_takes_it_down(disk: Site) -> None:
+    tier, store = await opened(disk)
+    for _ in range(10):
         # As a disk that takes its time: the lane's thread waits, the interpreter is free.
-        slow = tier.store.file.read(lambda _: time.sleep(DEADLINE * 2))
+        slow = store.file.read(lambda _: time.sleep(DEADLINE * 2))
         assert not await tier.get(page().key)
         await slow
         if not tier.up:
             break
     assert not tier.up
     await until(lambda: tier.up)
-    await tier.close()
 
 
 @in_loop
-async def test_sqlite_that_hangs_takes_it_down_before_it_answers(tmp_path: Path) -> None:
-    tier = await opened(tmp_path / "shared.db")
-    assert isinstance(tier.store, Sqlite)
-    hangs = tier.store.file.read(lambda _: time.sleep(0.6))
+async def test_sqlite_that_hangs_takes_it_down_before_it_answers(disk: Site) -> None:
+    tier, store = await opened(disk)
+    hangs = store.file.read(lambda _: time.sleep(0.6))
     while tier.up:
         assert not hangs.done()
         assert not await tier.get(page().key)
     await hangs
     await until(lambda: tier.up)
-    await tier.close()
+
+
+async def owned(tier: Tier) -> bool:
+    """Tell whether *tier* gets the lease, as the only one."""
+    return bool(await tier.lease(b"k", 30.0))
+
+
+@in_loop
+async def test_a_lease_that_was_given_up_on_holds_nobody_up(fleet: Site, redis: Redis) -> None:
+    """The store took it after all: without an owner it would stand for its whole five seconds."""
+    one, other = [await fleet.worker(deadline=0.005) for _ in range(2)]
+    redis.pause()
+    assert await one.lease(b"k", 30.0) == b""
+    redis.resume()
+    await until(lambda: one.up and other.up)
+    await until(lambda: owned(other))
+
+
+@in_loop
+async def test_a_lease_ends_however_much_is_being_written(fleet: Site, redis: Redis) -> None:
+    one, other = [await fleet.worker(deadline=0.005) for _ in range(2)]
+    token = await one.lease(b"k", 30.0)
+    assert token
+    redis.pause()
+    for number in range(MOST_WRITES + 10):
+        some = page(b"/%d" % number, length=len(BODY))
+        one.spawn(one.put(some, BODY, stay=60.0, moment=one.moment))
+    await asyncio.sleep(0)
+    one.release(b"k", token)
+    await asyncio.sleep(0.01)
+    redis.resume()
+    await until(lambda: owned(other))

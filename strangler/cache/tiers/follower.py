@@ -23,6 +23,7 @@ from typing import Any, Final, Literal
 from strangler.cache.tiers.health import Health
 from strangler.cache.tiers.purges import Mark, Marks, Purge
 from strangler.cache.tiers.store import Log, Prompt, Store, StoreFailed, Timed
+from strangler.cache.tiers.within import Within
 from strangler.observe.events import announce
 
 #: Seconds between two looks at a store's log: how late another machine's purge is heard of.
@@ -96,13 +97,13 @@ class Follower:
             async with asyncio.timeout(PATIENCE):
                 await self.store.close()
 
-    def in_time(self) -> asyncio.Timeout:
+    def in_time(self) -> Within:
         """Return what ends a question to the store at its deadline.
 
         A store that counts its own time is only kept from going on for ever: it is not to blame
         where our own loop hears late of its answer.
         """
-        return asyncio.timeout(PATIENCE if self._prompt else self.deadline)
+        return Within(PATIENCE if self._prompt else self.deadline)
 
     async def reach(self, seq: int) -> None:
         """Take in the log up to *seq* at least; raise StoreFailed where it doesn't go that far."""
@@ -117,16 +118,17 @@ class Follower:
         """Have the log looked at now: an answer came with a number lower than what is known."""
         self._look.set()
 
-    async def write(self, write: Callable[[], Awaitable[None]]) -> bool:
+    async def write(self, write: Callable[[], Awaitable[None]], *, small: bool = False) -> bool:
         """Write what no reader waits for; tell whether it was done.
 
-        Not where too many writes are under way, or where the store takes none.
+        Not where too many writes are under way, or where the store takes none. small: it holds
+        nothing in memory and somebody waits for it, so it is tried in any case.
         """
         health = self.health["write"]
         now = time.monotonic()
-        if self._writes >= MOST_WRITES or not health.may_ask(now):
+        if not small and (self._writes >= MOST_WRITES or not health.may_ask(now)):
             return False
-        if not health.up:
+        if not health.up and not small:
             health.until = now + PATIENCE  # one asks, the others wait for what it hears
         self._writes += 1
         try:
@@ -141,9 +143,9 @@ class Follower:
             announce("tier.up", tier=self.name, store=self.store.kind, side="write")
         return True
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run *work* in the background, unless there is too much of that."""
-        if len(self._running) >= MOST_WRITES:
+    def spawn(self, work: Coroutine[Any, Any, Any], *, small: bool = False) -> None:
+        """Run *work* in the background, unless there is too much of that; *small* as in `write`."""
+        if len(self._running) >= MOST_WRITES and not small:
             work.close()
             return
         task = asyncio.create_task(work)

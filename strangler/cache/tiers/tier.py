@@ -28,6 +28,7 @@ from strangler.cache.tiers.follower import PATIENCE, POLL, Follower, reason_of
 from strangler.cache.tiers.purges import PER_SECOND, Purge
 from strangler.cache.tiers.store import START, Rows, Store
 from strangler.cache.tiers.upload import Upload
+from strangler.cache.tiers.within import Within
 from strangler.cache.vary import variant_key
 from strangler.observe.events import announce
 
@@ -84,10 +85,10 @@ class Tier(Follower):
             if self._prompt:
                 found = await self.store.read(key)
             else:
-                async with asyncio.timeout(self.deadline):
+                async with Within(self.deadline):
                     found = await self.store.read(key)
             if found.seq > self.marks.seq:
-                async with asyncio.timeout(self.deadline):
+                async with Within(self.deadline):
                     await self.reach(found.seq)
         except Exception as error:
             self.failed("read", error)
@@ -110,7 +111,7 @@ class Tier(Follower):
         left = copy.stored.length
         for number in range(copy.slices):
             try:
-                async with asyncio.timeout(max(self.deadline, PATIENCE if number else 0.0)):
+                async with Within(max(self.deadline, PATIENCE if number else 0.0)):
                     data = open_slice(await self.store.read_slice(copy.blob, number))
             except Exception as error:
                 self.failed("read", error)
@@ -135,12 +136,13 @@ class Tier(Follower):
                 return token if await self.store.take(key, token, seconds) else None
         except Exception as error:
             self.failed("write", error)
+            self.release(key, token)  # it may have been taken all the same
             return b""
 
     def release(self, key: bytes, token: bytes) -> None:
         """End a lease, in the background; one that has run out is nobody's business any more."""
         if token:
-            self.spawn(self.write(lambda: self.store.give(key, token)))
+            self.spawn(self.write(lambda: self.store.give(key, token), small=True), small=True)
 
     async def wait(self, key: bytes, seconds: float) -> bool:
         """Return True when the lease of *key* has ended, False after *seconds* of it.
