@@ -42,7 +42,7 @@ format: $(STAMP) ## Format the code and mend what the linter can
 	@$(PY) -m ruff check --fix-only .
 	@$(PY) -m ruff format .
 
-bench: $(STAMP) ## Measure beside nginx, HAProxy and a naive proxy; writes bench/RESULTS.md
+bench: $(STAMP) ## Measure beside nginx, Varnish, HAProxy (20 min); writes bench/RESULTS.md
 	@$(PY) tests/servers/install.py --bench
 	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[bench]'
 	@$(PY) bench/run.py

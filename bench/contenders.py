@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from servers.process import LOOPBACK, Server, find_binary
 
+from strangler.control.client import Client
+
 BODY_SIZE = 10 * 1024
 PATH = "/noticia/tiroteio-deixa-um-morto-e-feridos.ghtml"
 
@@ -273,10 +275,16 @@ routes:
 
 class StranglerServer(HTTPServer):
     name = "strangler"
+    workers = 1
 
     def __init__(self, origin: str, access_log: str) -> None:
         super().__init__()
         self.origin, self.access_log = origin, access_log
+
+    @property
+    def admin(self) -> Client:
+        """Return who asks this site's admin listener."""
+        return Client.find(str(self.folder / "routes.yaml"))
 
     def prepare(self) -> None:
         (self.folder / "routes.yaml").write_text(_ROUTES.format(origin=self.origin))
@@ -287,7 +295,7 @@ class StranglerServer(HTTPServer):
             CONTENDER_CORE,
             *(str(program), "serve", "--config", str(self.folder / "routes.yaml")),
             *("--listen", f"{LOOPBACK}:{self.port}", "--admin", f"{LOOPBACK}:0"),
-            *("--workers", "1", "--access-log", self.access_log),
+            *("--workers", str(self.workers), "--access-log", self.access_log),
         )
 
 

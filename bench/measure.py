@@ -13,6 +13,7 @@ import re
 import resource
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,6 +47,13 @@ REQUEST = (
     f"GET {PATH} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in HEADERS.items()) + "\r\n"
 ).encode()
 
+_IN_TURN = """
+local number = {first}
+request = function()
+  number = number % {pages} + 1
+  return wrk.format(nil, "/noticia/materia-" .. number .. ".ghtml")
+end
+"""
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -78,11 +86,13 @@ def cpu_seconds(root: int) -> float:
 
 def resident_bytes(root: int) -> int:
     """Return the resident memory of a process tree."""
-    total = 0
-    for pid in process_tree(root):
-        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-        total += int(found[1]) * 1024 if found else 0
-    return total
+    return sum([resident_of(pid) for pid in process_tree(root)])
+
+
+def resident_of(pid: int) -> int:
+    """Return the resident memory of one process."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) * 1024 if found else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +111,32 @@ class Load:
         return self.cpu / self.requests * 1e6
 
 
-def load(pid: int, url: str, seconds: int) -> Load:
-    """Keep CONNECTIONS connections busy with wrk; return what it took."""
+def load(
+    pid: int,
+    url: str,
+    seconds: int,
+    *,
+    pages: int = 0,
+    first: int = 0,
+    size: int = BODY_SIZE,
+    path: str = PATH,
+) -> Load:
+    """Keep CONNECTIONS connections busy with wrk; return what it took.
+
+    pages: ask for that many pages in turn instead of *path*, from the *first* · size: bytes of
+    each answer's body.
+    """
     fields = [word for pair in HEADERS.items() for word in ("-H", f"{pair[0]}: {pair[1]}")]
-    wrk = [find_binary("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *fields, url + PATH]
-    before = cpu_seconds(pid)
-    done = subprocess.run(pinned(LOAD_CORE, *wrk), capture_output=True, text=True, check=True)
-    used = cpu_seconds(pid) - before
+    with tempfile.TemporaryDirectory() as folder:
+        script = []
+        if pages:
+            (Path(folder) / "pages.lua").write_text(_IN_TURN.format(pages=pages, first=first))
+            script = ["-s", f"{folder}/pages.lua"]
+        wrk = [find_binary("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *script, *fields]
+        command = pinned(LOAD_CORE, *wrk, url + path)
+        before = cpu_seconds(pid)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        used = cpu_seconds(pid) - before
     found = re.search(r"(\d+) requests in ([\d.]+)(m?s|m), ([\d.]+)([KMG]?)B read", done.stdout)
     if not found:
         raise Broken(done.stdout + done.stderr)
@@ -115,11 +144,7 @@ def load(pid: int, url: str, seconds: int) -> Load:
     took = float(found[2]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[found[3]]
     read = float(found[4]) * 1024 ** " KMG".index(found[5] or " ")
     # wrk prints the volume with two decimals, hence the 1 % of grace.
-    if (
-        "Non-2xx" in done.stdout
-        or "Socket errors" in done.stdout
-        or read < 0.99 * count * BODY_SIZE
-    ):
+    if "Non-2xx" in done.stdout or "Socket errors" in done.stdout or read < 0.99 * count * size:
         raise Broken(done.stdout)
     return Load(count, took, used)
 

@@ -35,6 +35,8 @@ TEST_PACKAGES = {
 BENCH_PACKAGES = {
     "nginx": "nginx-light",
     "haproxy": "haproxy",
+    "varnishd": "varnish",
+    "redis-server": "redis-server",
     "wrk": "wrk",
     "taskset": "util-linux",
 }

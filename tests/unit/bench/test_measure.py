@@ -99,12 +99,51 @@ def test_a_browser_sends_sixteen_fields(measure: ModuleType) -> None:
 
 def test_the_kept_table_is_the_report_of_the_kept_figures(measure: ModuleType) -> None:
     """RESULTS.md isn't edited by hand: the figures beside it give the same tables."""
-    if not (BENCH / "results.json").exists():
-        pytest.skip("no run has been kept yet")
+    kept = json.loads((BENCH / "results.json").read_text())
+    if "sections" not in kept:
+        pytest.skip("no run has been kept since sections are")
     import run
 
-    kept = (BENCH / "RESULTS.md").read_text()
-    made = run.report(json.loads((BENCH / "results.json").read_text()))
-    assert [x for x in kept.splitlines() if x.startswith(("|", "-"))] == [
+    text = (BENCH / "RESULTS.md").read_text()
+    made = run.report(kept)
+    assert [x for x in text.splitlines() if x.startswith(("|", "-"))] == [
         x for x in made.splitlines() if x.startswith(("|", "-"))
     ]
+
+
+def test_every_section_has_a_file_a_key_and_what_run_asks_for(measure: ModuleType) -> None:
+    import run
+
+    files = {path.stem for path in (BENCH / "sections").glob("[a-z]*.py")}
+    assert {section.__name__.rpartition(".")[2] for section in run.SECTIONS} == files
+    assert len({section.KEY for section in run.SECTIONS}) == len(files)
+    for section in run.SECTIONS:
+        assert section.TITLE
+        assert callable(section.measure)
+        assert callable(section.report)
+        assert callable(section.aims)
+
+
+def test_an_aim_that_is_missed_says_so(measure: ModuleType) -> None:
+    import run
+    from sections import collapse
+
+    def data(renders: int) -> dict[str, object]:
+        one = {"renders": renders, "answered": 1000, "last_ms": 210}
+        return {"readers": 1000, "rows": {"strangler": {"cold": one, "expired": one}}}
+
+    def text(renders: int) -> str:
+        found = {collapse.KEY: data(renders)}
+        return run.report(
+            {
+                "date": "2026-11-29", "command": "make bench", "machine": "a machine",
+                "versions": [], "load": 0.1, "sections": found,
+                "failed": {"purge": "RuntimeError: no"}, "seconds": {"collapse": 60},
+            }
+        )  # fmt: skip
+
+    assert "1 of 1 aims were reached" in text(1)
+    assert "missed" not in text(1)
+    assert "0 of 1 aims were reached" in text(2)
+    assert "**missed**" in text(2)
+    assert "- purge: RuntimeError: no" in text(2)

@@ -8,13 +8,10 @@ every cache has the same. nginx knows whole seconds only.
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
+import zlib
 from collections import Counter
-from pathlib import Path
 from typing import Self
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from contenders import BODY_SIZE, CONTENDER_CORE, HTTPServer, Nginx, StranglerServer, pinned
 from servers.process import LOOPBACK, find_binary
@@ -37,12 +34,16 @@ class _Rendering(asyncio.Protocol):
             path = head.split(b" ", 2)[1]
             if path.startswith(b"/noticia/"):
                 self.origin.renders[path] += 1
-            loop = asyncio.get_running_loop()
-            loop.call_later(self.origin.delay, self._answer)
+            answer = self.origin.render(path)
+            if self.origin.delay:
+                loop = asyncio.get_running_loop()
+                loop.call_later(self.origin.delay, self._write, answer)
+            else:
+                self._write(answer)
 
-    def _answer(self) -> None:
+    def _write(self, answer: bytes) -> None:
         if not self.transport.is_closing():
-            self.transport.write(self.origin.answer)
+            self.transport.write(answer)
 
 
 class RenderingOrigin:
@@ -51,14 +52,14 @@ class RenderingOrigin:
     def __init__(self, *, delay: float = 0.0) -> None:
         self.delay = delay
         self.renders: Counter[bytes] = Counter()
-        body = (b"<p>Tiroteio deixa um morto e feridos.</p>\n" * 300)[:BODY_SIZE]
-        self.answer = (
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b"
-            % (len(body), body)
-        )
+        self.answer = page(BODY_SIZE)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def render(self, path: bytes) -> bytes:
+        """Return the answer to a GET of *path*."""
+        return self.answer
 
     @property
     def url(self) -> str:
@@ -85,7 +86,33 @@ class RenderingOrigin:
         self._thread.join(10)
 
 
-def nginx(origin: str, lifetime: float, *, grace: float = 0.0) -> HTTPServer:
+class VaryingOrigin(RenderingOrigin):
+    """Pages of 1 to 40 KB."""
+
+    def render(self, path: bytes) -> bytes:
+        return page(1024 + zlib.crc32(path) % (39 << 10))
+
+
+class TaggedOrigin(RenderingOrigin):
+    """Small pages that all have one tag, and say which *edition* they are of."""
+
+    edition = 1
+
+    def render(self, path: bytes) -> bytes:
+        return page(300, b"Surrogate-Key: capa\r\nX-Edition: %d\r\n" % self.edition)
+
+
+def page(size: int, fields: bytes = b"") -> bytes:
+    """Return a response with a body of *size* bytes."""
+    line = b"<p>Tiroteio deixa um morto e feridos.</p>\n"
+    body = (line * (size // len(line) + 1))[:size]
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n" % size
+    return head + fields + b"\r\n" + body
+
+
+def nginx(
+    origin: str, lifetime: float, *, grace: float = 0.0, access_log: bool = False
+) -> HTTPServer:
     """Return nginx's proxy_cache with its lock; stale while updating where *grace* is given."""
     stale = "proxy_cache_use_stale updating error timeout;" if grace else ""
     return Nginx(
@@ -96,7 +123,7 @@ def nginx(origin: str, lifetime: float, *, grace: float = 0.0) -> HTTPServer:
         " location / { proxy_pass http://origin; proxy_http_version 1.1;"
         ' proxy_set_header Connection ""; proxy_cache pages; proxy_cache_lock on;'
         f" proxy_cache_valid 200 {max(1, round(lifetime))}s; {stale} }} }}",
-        access_log=False,
+        access_log=access_log,
     )
 
 
@@ -131,17 +158,30 @@ class Varnish(HTTPServer):
 
 
 class CachingStrangler(StranglerServer):
-    """The edge with one cached route; *cache* is that route's block."""
+    """The edge with one cached route; *cache* is that route's block, *tiers* the site's."""
 
-    def __init__(self, origin: str, cache: str) -> None:
-        super().__init__(origin, "off")
+    def __init__(
+        self,
+        origin: str,
+        cache: str,
+        *,
+        access_log: str = "off",
+        tiers: str = "",
+        more: str = "",
+        workers: int = 1,
+    ) -> None:
+        super().__init__(origin, access_log)
+        self.workers = workers
         self.cache = cache
+        self.tiers = tiers
+        self.more = more
 
     def prepare(self) -> None:
+        tiers = f"tiers: {self.tiers}\n" if self.tiers else ""
         (self.folder / "routes.yaml").write_text(
-            f'version: 1\nupstreams:\n  materia: {{url: "{self.origin}"}}\n'
+            f'version: 1\n{tiers}upstreams:\n  materia: {{url: "{self.origin}"}}\n'
             "routes:\n  /noticia/{slug}.ghtml:\n"
-            f"    to: materia\n    cache: {self.cache}\n"
+            f"    to: materia\n    cache: {self.cache}\n{self.more}"
         )
 
 
