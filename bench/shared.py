@@ -23,7 +23,7 @@ from urllib.request import Request, urlopen
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from cached import RenderingOrigin
+from caches import RenderingOrigin
 from contenders import CONNECTIONS, LOAD_CORE, StranglerServer, pinned
 from measure import HEADERS, Broken, cpu_seconds
 from servers.process import find_binary
