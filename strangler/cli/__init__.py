@@ -14,7 +14,18 @@ import os
 import sys
 from collections.abc import Sequence
 
-from strangler.cli import audit, cache, check, explain, overrides, parity, purge, rollout, start
+from strangler.cli import (
+    audit,
+    cache,
+    check,
+    explain,
+    overrides,
+    parity,
+    purge,
+    rollout,
+    start,
+    watching,
+)
 
 #: The commands that ask a running site, for an override or about them.
 OVERRIDING = (
@@ -22,7 +33,19 @@ OVERRIDING = (
     *("shadows", "maintenance", "priority", "audit", "token"),
     *("rollout", "promote", "hold", "back", "arm"),
 )
-_OWN = ("check", "explain", "routes", "schema", "init", "purge", "cache", "parity", *OVERRIDING)
+WATCHING = ("status", "top", "tail", "errors")
+_OWN = (
+    "check",
+    "explain",
+    "routes",
+    "schema",
+    "init",
+    "purge",
+    "cache",
+    "parity",
+    *OVERRIDING,
+    *WATCHING,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,6 +83,7 @@ def parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     overrides.add_commands(commands)
     audit.add_commands(commands)
     rollout.add_commands(commands)
+    watching.add_commands(commands)
     if not arguments or arguments[0] not in _OWN:
         from strangler import app
 

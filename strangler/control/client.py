@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -74,17 +75,50 @@ class Client:
         """POST *document* to *path*; return status and document. Raises Unreachable."""
         return self._ask("POST", path, json.dumps(document).encode())
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> tuple[int, dict[str, Any]]:
+    def events(self, path: str) -> Iterator[tuple[str, str]]:
+        """Yield the kind and the data of each server-sent event of *path*, until it ends.
+
+        Raises Unreachable.
+        """
+        try:
+            link = self._link()
+            link.request("GET", path, None, self._fields() | {"Accept": "text/event-stream"})
+            response = link.getresponse()
+            if response.status != 200:
+                told = json.loads(response.read())
+                raise Unreachable(f"{self.address}: {told.get('error')}")
+            kind, data = "message", ""
+            for raw in response:
+                line = raw.decode("utf-8", "replace").rstrip("\r\n")
+                if line.startswith("event: "):
+                    kind = line[7:]
+                elif line.startswith("data: "):
+                    data += line[6:]
+                elif not line:
+                    if data:
+                        yield kind, data
+                    kind, data = "message", ""
+        except (OSError, ValueError, http.client.HTTPException) as problem:
+            raise Unreachable(f"{self.address}: {problem}") from None
+
+    def _fields(self) -> dict[str, str]:
         fields = {"Accept": "application/json", "User-Agent": _agent()}
         if self._token:
             fields["Authorization"] = f"Bearer {self._token}"
+        return fields
+
+    def _link(self) -> http.client.HTTPConnection:
+        where = urlsplit(f"//{self.address}")
+        return http.client.HTTPConnection(
+            where.hostname or "127.0.0.1", where.port or 8010, timeout=TIMEOUT
+        )
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> tuple[int, dict[str, Any]]:
+        fields = self._fields()
         if body is not None:
             fields["Content-Type"] = "application/json"
         try:
-            where = urlsplit(f"//{self.address}")
-            link = http.client.HTTPConnection(
-                where.hostname or "127.0.0.1", where.port or 8010, timeout=TIMEOUT
-            )
+            link = self._link()
             link.request(method, path, body, fields)
             response = link.getresponse()
             told = json.loads(response.read())

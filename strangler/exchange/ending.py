@@ -51,6 +51,8 @@ def start(exchange: Exchange, duration: float, error: str) -> float:
 def _keep(exchange: Exchange, route: str, target: str, reason: str, error: str) -> None:
     """Keep a bad request for who looks into it; nothing that a client did or a breaker spared."""
     failure = exchange._failure
+    if error == "destination_unavailable" and not exchange._attempts:
+        return
     if not error:
         first = exchange._first_error
         error = first.error if first is not None else f"status {failure or exchange._status}"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from strangler.config.diagnostics import did_you_mean
@@ -26,6 +26,9 @@ async def _numbers(asked: Handler) -> Told:
     seconds = int(asked.get_query_argument("seconds", "60"))
     route = asked.get_query_argument("route", None)
     told = asked.view.observed(seconds)
+    for key, stage, overridden in _stages(asked):
+        if key in told["routes"]:
+            told["routes"][key] |= {"stage": stage, "overridden": overridden}
     if route is not None:
         _known(asked, route)
         told["routes"] = {route: told["routes"].get(route, {})}
@@ -33,6 +36,19 @@ async def _numbers(asked: Handler) -> Told:
     else:
         told["history"] = asked.view.history.read()
     return {**told}
+
+
+def _stages(asked: Handler) -> Iterator[tuple[str, str | None, bool]]:
+    """Yield each route's key, the stage in force, and whether an override says so."""
+    overrides = asked.view.overrides.overrides
+    for route in asked.view.snapshot.routes:
+        if route.action != "proxy":
+            yield route.key, None, False
+            continue
+        stage = overrides.stage(route.key, route.stage)
+        if route.cannot_be(stage):
+            stage = route.stage
+        yield route.key, str(stage), stage != route.stage
 
 
 def _known(asked: Handler, route: str) -> None:
