@@ -83,6 +83,10 @@ CODES: Final[dict[str, Code]] = {
     "S312": Code(
         "a request that no route can answer", "Add a catch-all, `/**: legacy`. A warning."
     ),
+    "S313": Code(
+        "a journey on two sides",
+        "Give the routes of a group the same stage: they share their readers. A warning.",
+    ),
 }
 
 

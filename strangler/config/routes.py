@@ -16,9 +16,9 @@ from strangler.config.kinds import BAD, Context, Located, printable
 from strangler.config.policies import Policies
 from strangler.config.schema.policies import POLICIES
 from strangler.config.schema.routes import TEST_METHODS
-from strangler.config.snapshot import Page, Redirect, Rewrite, Route, RouteTest, Site
+from strangler.config.snapshot import Page, Place, Redirect, Rewrite, Route, RouteTest, Site
 from strangler.config.upstreams import Upstreams
-from strangler.rollout import Stage
+from strangler.rollout import Canary, Stage
 from strangler.routing import Conditions, Key, Malformed, Rule, parse_key, parse_path
 
 # What means something only where the edge asks an upstream.
@@ -49,6 +49,7 @@ class Routes:
         self.upstreams = upstreams
         self.policies = policies
         self.today = today
+        self._journeys: dict[str, tuple[Stage, Place]] = {}
 
     def rules(self, files: Sequence[File]) -> list[Rule[Route]]:
         """Return the sound routes of all *files*, in their order, each with a key of its own."""
@@ -136,7 +137,7 @@ class Routes:
             conditions=conditions or Conditions(),
             action=action,
             stage=stage,
-            canary=self.policies.canary(values),
+            canary=self._canary(values, upstream, stage),
             upstream=upstream,
             legacy=self.upstreams.legacy,
             redirect=self._redirect(values, parsed) if action == "redirect" else None,
@@ -228,6 +229,25 @@ class Routes:
         elif said is not None and stage.word in ("legacy", "shadow", "canary"):
             self.upstreams.no_legacy(said.place, said.path, f"stage {stage}")
         return to.value, stage
+
+    def _canary(self, values: Values, upstream: str | None, stage: Stage) -> Canary:
+        """Return how a canary goes on; warn where its journey is on two sides."""
+        canary = self.policies.canary(values)
+        if canary.group is None or upstream is None:
+            return canary
+        said: Located | None = values.get("stage")
+        place = said.place if said is not None else values.node.place
+        other, first = self._journeys.setdefault(canary.group, (stage, place))
+        if other.share != stage.share:
+            self.ctx.report(
+                place,
+                f"{values.path}.stage",
+                "S313",
+                f"{stage} here and {other} at {first}: readers of the group {canary.group} are "
+                "on two sides",
+                severity="warning",
+            )
+        return canary
 
     def _redirect(self, values: Values, key: Key | None) -> Redirect | None:
         said: Located = values["redirect"]
