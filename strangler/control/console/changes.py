@@ -89,7 +89,7 @@ def in_words(entry: Mapping[str, Any]) -> dict[str, Any]:
         value = entry.get("after") if what == "override.set" else entry.get("before")
         kind = entry.get("kind")
         said = _spoken(value) if kind == "stage" else f"{kind} {_spoken(value)}"
-        say = f"{_VERBS[what]}{named} {said}"
+        say = f"{_VERBS[what]}{named}: {said}"
     else:
         say = f"{what} {named}".strip()
     return {

@@ -87,7 +87,11 @@ def whole(known: Known, key: str, listed: Sequence[Mapping[str, Any]]) -> dict[s
 
 def _layers(known: Known, route: Route) -> list[dict[str, Any]]:
     """Return what the file, an operator and the counters say, side by side."""
-    said = {**known.overrides.site, **known.overrides.route(route.key)}
+    said = {
+        **known.overrides.site,
+        **known.overrides.upstream(route.upstream or route.legacy or ""),
+        **known.overrides.route(route.key),
+    }
     rows: list[dict[str, Any]] = []
 
     def row(name: str, file: str, kind: str, observed: str | None = None, drift: str = "") -> None:
@@ -131,6 +135,8 @@ def _layers(known: Known, route: Route) -> list[dict[str, Any]]:
     word, tripped = _breaker_word(known, route)
     mode = "none" if route.breaker is None else "auto"
     row("breaker", mode, "breaker", word, tripped)
+    row("drain", "", "drain")
+    row("hold", "", "hold")
     row("maintenance", "", "maintenance")
     row("fault", "", "fault")
     row("priority", str(getattr(route, "priority", "")), "priority")

@@ -5,7 +5,7 @@
 import { html, useEffect, useRef, useState } from "./dom.js";
 import { rate, share, spoken } from "./format.js";
 import { SignIn } from "./signin.js";
-import { Refused, ask, refresh, useEdge } from "./store.js";
+import { Refused, ask, refresh, useAnswer, useEdge } from "./store.js";
 
 const TIMES = [
   ["15m", "15 min"],
@@ -17,13 +17,17 @@ const TIMES = [
 const stage = (value) => (route) => ({ kind: "stage", subject: `route:${route.key}`, value });
 
 // name: what its sheet says and what is sent. `choices` asks for a value first; `path` is where it
-// is posted if it is no override; `timed` false: it has no end of its own.
+// is posted if it is no plain override, `preview` then the override that it comes to; `rollout` is
+// what the sheet shows of the route's rollout; `timed` false: it has no end of its own.
 const ACTIONS = {
   legacy: {
     title: (route) => ["Back to legacy", route.key],
     verb: "Back to legacy",
     danger: true,
-    body: stage("legacy"),
+    path: "/-/back",
+    body: (route) => ({ route: route.key, to: "legacy" }),
+    preview: stage("legacy"),
+    rollout: "readiness",
     reason: (route) => (route.verdict && route.verdict !== "good" && route.why) || "",
     done: (route) => `${route.key} is back on legacy`,
   },
@@ -40,6 +44,7 @@ const ACTIONS = {
     verb: "Promote",
     path: "/-/promote",
     timed: false,
+    rollout: "next",
     body: (route) => ({ route: route.key }),
     done: (route) => `${route.key} goes on a step`,
   },
@@ -47,7 +52,6 @@ const ACTIONS = {
     title: (route) => ["Hold", route.key],
     verb: "Hold",
     path: "/-/hold",
-    timed: false,
     body: (route) => ({ route: route.key }),
     done: (route) => `${route.key} stays where it is`,
   },
@@ -55,7 +59,7 @@ const ACTIONS = {
     title: (route) => ["One step back", route.key],
     verb: "One step back",
     path: "/-/back",
-    timed: false,
+    rollout: "back",
     body: (route) => ({ route: route.key }),
     done: (route) => `${route.key} is one step back`,
   },
@@ -138,7 +142,7 @@ export function Sheet() {
     if (!asked && dialog.current.open) dialog.current.close();
   }, [asked]);
   const close = () => setAsked(null);
-  return html`<dialog ref=${dialog} class="sheet" onClose=${close} aria-labelledby="sheet-title"
+  return html`<dialog ref=${dialog} class="sheet" onClose=${close} aria-labelledby=${asked ? "sheet-title" : undefined}
     onClick=${(event) => event.target === dialog.current && close()}>
     ${asked && html`<${Asking} key=${asked.turn} asked=${asked} state=${state} close=${close} />`}
   </dialog>`;
@@ -170,6 +174,9 @@ function Form({ action, on, state, close }) {
   const button = useRef(null);
   const [title, subject] = action.title(on);
   const chosen = free.trim() || value;
+  const [rollout] = useAnswer(action.rollout ? `/-/rollout?route=${encodeURIComponent(on.key)}` : null);
+  const [force, setForce] = useState(false);
+  const previewed = action.preview || (!action.path && action.body);
 
   useEffect(() => {
     // A finger that has just tapped wants no keyboard over the sheet.
@@ -179,9 +186,9 @@ function Form({ action, on, state, close }) {
   }, []);
 
   useEffect(() => {
-    if (action.path) return;
+    if (!previewed) return;
     let wanted = true;
-    const body = { ...action.body(on, chosen), for: time, reason: reason.trim() || "preview" };
+    const body = { ...previewed(on, chosen), for: time, reason: reason.trim() || "preview" };
     const later = setTimeout(
       () =>
         ask("/-/overrides/preview", body).then(
@@ -207,15 +214,16 @@ function Form({ action, on, state, close }) {
     setWrong("");
     const body = { ...action.body(on, chosen), reason: reason.trim() };
     if (action.timed !== false) body.for = time;
+    if (force) body.force = true;
     try {
       const told = await ask(action.path || "/-/overrides", body);
       const workers = told.workers ? ` ${told.workers} workers` : "";
       const took = told.took_ms == null ? "" : `, ${Math.round(told.took_ms)} ms`;
-      notify({ text: `${action.done(on, chosen)}.${workers}${took}`, id: told.override?.id });
+      notify({ text: `${action.done(on, chosen)}.${workers}${took}`, id: told.override?.id, routes: told.routes, since: told.override?.created });
       close();
       refresh();
     } catch (problem) {
-      setWrong(problem.document?.unmet ? `${problem.message}: ${problem.document.unmet.map((one) => one.say || one).join("; ")}` : problem.message);
+      setWrong(problem.message);
       setBusy(false);
     }
   }
@@ -232,7 +240,8 @@ function Form({ action, on, state, close }) {
       ${action.free && html`<input class="free" aria-label="Another stage" placeholder=${action.free} value=${free} onInput=${(event) => setFree(event.target.value)} />`}
     </fieldset>`}
     ${action.told && html`<p class="more">${action.told[chosen]}</p>`}
-    ${!action.path && html`<${Preview} told=${preview} />`}
+    ${previewed && html`<${Preview} told=${preview} />`}
+    ${rollout && html`<${Rollout} told=${rollout} part=${action.rollout} force=${force} setForce=${setForce} />`}
     <label class="field">Why?
       <input ref=${field} name="reason" required maxlength="500" autocomplete="off" value=${reason}
         aria-describedby="sheet-wrong" onInput=${(event) => setReason(event.target.value)} />
@@ -267,6 +276,26 @@ function Preview({ told }) {
   </div>`;
 }
 
+// What a rollout says of a move: what is still missing, or what legacy would have to do.
+function Rollout({ told, part, force, setForce }) {
+  const together = told.journey.length > 0 && html`<p class="more">With it, as one journey: ${told.journey.map((key) => html`<code>${key}</code> `)}</p>`;
+  if (part === "next") {
+    const unmet = told.next.conditions.filter((one) => !one.met);
+    return html`<div class="preview">
+      <p><b>${told.stage.effective}</b> <span aria-hidden="true">→</span> <b>${told.next.stage || "nothing further"}</b></p>
+      ${together}
+      ${unmet.length > 0 && html`<ul class="unmet">${unmet.map((one) => html`<li key=${one.name}>${one.name}: ${one.said}</li>`)}</ul>`}
+      ${unmet.length > 0 && told.next.stage && html`<label class="check"><input type="checkbox" name="force" checked=${force} onChange=${(event) => setForce(event.target.checked)} /> Go all the same; the audit says so</label>`}
+    </div>`;
+  }
+  const { verdict, why } = told.readiness;
+  return html`<div class=${part === "back" ? "preview" : "aside-note"}>
+    ${part === "back" && html`<p><b>${told.stage.effective}</b> <span aria-hidden="true">→</span> <b>${told.back.stage || "nothing further back"}</b></p>`}
+    <p class=${verdict === "short" || verdict === "unwell" ? "trouble" : "more"}>Legacy: ${verdict}. ${why}.</p>
+    ${together}
+  </div>`;
+}
+
 // ---------------------------------------------------------------- the notice
 
 export function Notice() {
@@ -275,16 +304,21 @@ export function Notice() {
   notify = (one) => setTold({ ...one, turn: Date.now() });
   const undoing = useRef(null);
   useEffect(() => {
-    if (told?.id) undoing.current?.focus({ preventScroll: true });
     if (!told) return;
+    // After the sheet has closed and given the focus back to where it came from.
+    if (told.id) setTimeout(() => undoing.current?.focus({ preventScroll: true }));
     const timer = setTimeout(() => setTold(null), told.id ? 60_000 : 8000);
     return () => clearTimeout(timer);
   }, [told]);
-  const override = told?.id && state?.overrides?.find((one) => one.id === told.id);
+  // A journey moves together, and comes back together.
+  const moved = (state?.overrides || []).filter(
+    (one) => one.id === told?.id || (told?.routes?.includes(one.subject.slice(6)) && one.kind === "stage" && Math.abs(one.created - told.since) < 1),
+  );
+  const undoIt = () => (moved.length ? moved : [{ id: told.id, subject: told.text, kind: "", value: "" }]).forEach(undo);
   return html`<div class="notice ${told ? "" : "none"} ${told?.bad ? "bad" : ""}" role="status" aria-live="polite">
     ${told &&
     html`<p>${told.text}</p>
-      ${told.id && html`<button type="button" ref=${undoing} onClick=${() => undo(override || { id: told.id, subject: told.text, kind: "", value: "" })}>Undo</button>`}
+      ${told.id && html`<button type="button" ref=${undoing} onClick=${undoIt}>Undo</button>`}
       <button type="button" class="quiet" onClick=${() => setTold(null)} aria-label="Close this notice">×</button>`}
   </div>`;
 }

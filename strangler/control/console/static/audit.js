@@ -54,6 +54,8 @@ export function Audit() {
   </main>`;
 }
 
+const VERBS = { "override.set": "set", "override.undo": "took back", "override.clear": "cleared", "override.expired": "ended by time:" };
+
 // From where: `by` is console, cli or api; the browser's long name says little and is left out.
 function where(from) {
   return [from.by && `by ${from.by}`, from.address && `from ${from.address}`].filter(Boolean).join(" ");
@@ -66,8 +68,8 @@ export function Entries({ entries, loading, now }) {
     ${entries.map(
       (one) => html`<li class="row" key=${one.at}>
         <div class="what">
-          <p><b>${one.who || "nobody"}</b> ${one.what}${one.kind ? ` ${one.kind}` : ""} ${one.subject && html`<code>${one.subject.replace(/^(route|upstream|endpoint):/, "")}</code>`}</p>
-          ${(one.before != null || one.after != null) && html`<p class="say">${spoken(one.before)} → ${spoken(one.after)}</p>`}
+          <p><b>${one.who || "nobody"}</b> ${VERBS[one.what] || one.what}${one.kind ? ` ${one.kind}` : ""} ${one.subject && html`<code>${one.subject.replace(/^(route|upstream|endpoint):/, "")}</code>`}</p>
+          ${(one.before != null || one.after != null) && html`<p class="say">${spoken(one.before ?? "the file")} → ${spoken(one.after ?? "the file")}</p>`}
           <p class="more">${one.reason && `“${one.reason}” `}<${When} at=${one.time} now=${now} />${one.from && `, ${where(one.from)}`}</p>
         </div>
       </li>`,

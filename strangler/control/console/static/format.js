@@ -33,7 +33,7 @@ export function duration(seconds) {
   if (seconds == null) return NONE;
   if (seconds < 0.001) return `<1${NARROW}ms`;
   if (seconds < 1) return `${(seconds * 1000).toFixed(0)}${NARROW}ms`;
-  if (seconds < 10) return `${seconds.toFixed(1)}${NARROW}s`;
+  if (seconds < 10) return `${seconds.toFixed(1).replace(".0", "")}${NARROW}s`;
   if (seconds < 120) return `${seconds.toFixed(0)}${NARROW}s`;
   if (seconds < 7200) return `${(seconds / 60).toFixed(0)}${NARROW}min`;
   if (seconds < 172_800) return `${(seconds / 3600).toFixed(0)}${NARROW}h`;

@@ -42,13 +42,13 @@ export function Now() {
           </li>`,
         )}
       </ul>
-      <${Changes} state=${state} />
-      <${Proxies} state=${state} />
     </div>
     <div class="column">
       <${Overrides} state=${state} />
       <${Worst} state=${state} />
+      <${Changes} state=${state} />
       <${Upstreams} state=${state} />
+      <${Proxies} state=${state} />
     </div>
   </main>`;
 }
@@ -96,7 +96,7 @@ function Worst({ state }) {
 
 export function RouteRow({ route, state }) {
   const mine = state.overrides.find((one) => one.kind === "stage" && one.subject === `route:${route.key}`);
-  const movable = route.service && route.stage.effective !== "legacy" && route.stage.file !== "retired";
+  const movable = route.service && route.legacy && route.stage.effective !== "legacy" && route.stage.file !== "retired";
   return html`<li class="row route ${route.verdict}">
     <div class="what">
       <${Key} route=${route} />
@@ -118,7 +118,7 @@ export function RouteRow({ route, state }) {
 }
 
 export function Overrides({ state, route }) {
-  const shown = route ? state.overrides.filter((one) => one.subject === `route:${route.key}`) : state.overrides;
+  const shown = route ? state.overrides.filter((one) => [`route:${route.key}`, `upstream:${route.service}`, "site"].includes(one.subject)) : state.overrides;
   if (!shown.length && (route || state.store.ok)) return null;
   return html`<${Section} id="overrides" title="In force by an operator" aside=${shown.length ? `version ${state.overrides_version}` : ""}>
     ${!state.store.ok && html`<p class="trouble">Nothing new can be recorded: ${state.store.why}. What is in force stays so.</p>`}

@@ -73,14 +73,11 @@ function Life({ route, state }) {
 
 function Next({ told, now }) {
   const next = told.next;
-  if (!next) return null;
-  const unmet = next.unmet || [];
   return html`<div class="next">
-    <p><b>Next: ${next.stage || next.step || spoken(next)}</b>${next.at && next.at > now ? html` <span class="more">not before ${clock(next.at)}</span>` : ""}</p>
-    ${unmet.length > 0
-      ? html`<ul class="unmet">${unmet.map((one) => html`<li key=${one.name || one}>${one.say || one}</li>`)}</ul>`
-      : html`<p class="more">Nothing stands in its way.</p>`}
-    ${(told.gates || []).length > 0 &&
+    <p><b>Next: ${next.stage || "nothing"}</b> <span class="more">${next.stage ? (next.by === "clock" ? "by itself, when all is met" : "by hand") : ""}${told.rest.until > now ? `; rests until ${clock(told.rest.until)} after ${told.rest.failed} failed` : ""}</span></p>
+    <ul class="unmet">${next.conditions.filter((one) => !told.gates.some((gate) => gate.name === one.name)).map((one) => html`<li key=${one.name} class=${one.met ? "met" : ""}>${one.name}: ${one.said}</li>`)}</ul>
+    <p class="more">Back: ${told.back.stage || "it is at the beginning"}. Legacy is ${told.readiness.verdict} for it: ${told.readiness.why}.</p>
+    ${told.gates.length > 0 &&
     html`<table>
       <thead><tr><th scope="col">Gate</th><th scope="col">Limit</th><th scope="col">Seen</th><th scope="col">Says</th></tr></thead>
       <tbody>${told.gates.map((one) => html`<tr key=${one.name}><th scope="row">${one.name}</th><td>${spoken(one.limit)}</td><td>${spoken(one.seen)}</td><td class="verdict-${one.verdict}">${one.verdict}</td></tr>`)}</tbody>
@@ -91,7 +88,7 @@ function Next({ told, now }) {
 function Buttons({ route, state }) {
   const mine = state.overrides.find((one) => one.kind === "stage" && one.subject === `route:${route.key}`);
   const upstream = state.upstreams.find((one) => one.name === route.service);
-  const moves = route.service && route.stage.file !== "retired";
+  const moves = route.service && route.legacy && route.stage.file !== "retired";
   return html`<div class="buttons" role="group" aria-label="What to do with this route">
     ${mine && html`<button type="button" class="primary" onClick=${() => undo(mine)}>Undo: ${spoken(mine.value)}<small>${left(mine.expires, state.time)}</small></button>`}
     ${moves && route.stage.effective !== "legacy" && html`<button type="button" class="danger" onClick=${() => act("legacy", route)}>Back to legacy</button>`}
@@ -99,7 +96,7 @@ function Buttons({ route, state }) {
       <button type="button" onClick=${() => act("hold", route)}>Hold …</button>
       <button type="button" onClick=${() => act("back", route)}>Step back …</button>
       <button type="button" onClick=${() => act("stage", route)}>Set stage …</button>`}
-    <button type="button" onClick=${() => act("cache", route)}>Cache mode …</button>
+    ${route.caches && html`<button type="button" onClick=${() => act("cache", route)}>Cache mode …</button>`}
     <button type="button" onClick=${() => act("maintenance", route)}>Maintenance …</button>
     ${upstream && html`<button type="button" onClick=${() => act("drain", upstream)}>Drain ${upstream.name} …</button>
       <button type="button" onClick=${() => act("breaker", upstream)}>Breaker of ${upstream.name} …</button>`}
