@@ -14,7 +14,9 @@ from typing import Any, Protocol
 
 from tornado import web
 
+from strangler import __version__
 from strangler.config.snapshot import Snapshot
+from strangler.control import openapi
 from strangler.control.audit import Audit
 from strangler.control.console import pages
 from strangler.control.console.board import Board
@@ -115,9 +117,19 @@ async def _list(asked: Handler) -> Mapping[str, Any]:
     return {"endpoints": {row.name: row.doc for row in _every()}}
 
 
+async def _openapi(asked: Handler) -> None:
+    asked.answer(openapi.document(_every(), __version__))
+
+
 def _every() -> tuple[Endpoint, ...]:
     return (
         Endpoint(method="GET", path="/-/", answer=_list, doc="this list"),
+        Endpoint(
+            method="GET",
+            path="/-/openapi.json",
+            answer=_openapi,
+            doc="this API as an OpenAPI 3.1 document",
+        ),
         *ENDPOINTS,
     )
 

@@ -86,7 +86,8 @@ def read_choice(asked: Mapping[str, Any], snapshot: Snapshot) -> Choice:
     seconds = _seconds(asked, snapshot, problems)
     reason = read_reason(asked, problems)
     version = asked.get("if_version")
-    if version is not None and (not isinstance(version, int) or isinstance(version, bool)):
+    counts = isinstance(version, int) and not isinstance(version, bool) and version >= 0
+    if "if_version" in asked and not counts:
         problems.add("if_version", "expected the number of a set of overrides")
     value: Value = ""
     if kind in KINDS and sound:
@@ -223,9 +224,9 @@ def _known(kind: object, subject: str, snapshot: Snapshot, problems: _Problems) 
 
 def _seconds(asked: Mapping[str, Any], snapshot: Snapshot, problems: _Problems) -> float:
     limits = snapshot.overrides
-    said = asked.get("for")
-    if said is None:
+    if "for" not in asked:
         return limits.default
+    said = asked["for"]
     if not isinstance(said, str):
         problems.add("for", "expected a duration such as 30m")
         return limits.default

@@ -120,7 +120,7 @@ class Handler(web.RequestHandler):
             return
         role: Role = access or "viewer"  # type: ignore[assignment]
         if self.token is None:
-            self._refuse_strangers()
+            self.refuse_stranger()
         elif not self.token.reaches(role):
             raise Rejected(
                 403, f"{self.token.who} is {self.token.role}; this needs at least {role}"
@@ -147,6 +147,11 @@ class Handler(web.RequestHandler):
             agent="".join(letter if letter.isprintable() else "?" for letter in agent),
             by=by,
         )
+
+    def entry(self, what: str, **more: Any) -> dict[str, Any]:
+        """Return what the audit says of a change that this request makes."""
+        asker = self.asker
+        return {"what": what, "who": asker.who, "role": asker.role, **more, "from": asker.json()}
 
     def refuse_method(self, allowed: Iterable[str]) -> None:
         """Answer 405 and say which methods there are."""
@@ -207,7 +212,7 @@ class Handler(web.RequestHandler):
         if headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
             raise web.HTTPError(415, reason="expected Content-Type: application/json")
 
-    def _refuse_strangers(self) -> None:
+    def refuse_stranger(self) -> None:
         """Refuse who shows no token that is known."""
         if not self.tokens.may_be_wrong(self.request.remote_ip or "", time.monotonic()):
             raise Rejected(429, "too many wrong tokens", {"Retry-After": f"{EVERY:.0f}"})

@@ -431,6 +431,9 @@ class Control:
             workers=f"{acks}/{len(self._job.channels)}",
             took=time.monotonic() - began,
         )
+        entry: dict[str, Any] = {"what": "config.accepted", "who": "routes.yaml", "role": ""}
+        entry |= {"before": before.generation, "after": snapshot.generation}
+        await self.audit.add({**entry, "hash": snapshot.hash[:12], "from": {"by": "file"}})
         for one in snapshot.warnings:
             if one.severity != "note":
                 announce("config.warning", level=logging.WARNING, **_fields(one))

@@ -30,7 +30,21 @@ async def _counters(asked: Handler) -> Told:
 
 
 async def _purge(asked: Handler) -> Told:
-    return {**await asked.view.cache.purge(asked.json_body())}
+    given = asked.json_body()
+    try:
+        done = await asked.view.cache.purge(given)
+    except Rejected as refused:
+        if refused.status_code == 503:  # what could be done has been done
+            await asked.view.audit.add(_entry(asked, given, str(refused.reason)))
+        raise
+    await asked.view.audit.add(_entry(asked, given, "everywhere"))
+    return {**done}
+
+
+def _entry(asked: Handler, given: Mapping[str, Any], outcome: str) -> dict[str, Any]:
+    """Return what the audit says of a purge; of many values the first few."""
+    of = {name: value[:10] if isinstance(value, list) else value for name, value in given.items()}
+    return asked.entry("purge", subject=str(of)[:1000], after=outcome)
 
 
 _SOME: Final = {

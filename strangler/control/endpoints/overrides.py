@@ -44,7 +44,7 @@ async def _undo(asked: Handler) -> Told:
     given = asked.json_body()
     refuse_unknown(given, ("id", "reason"))
     id_ = given.get("id")
-    if id_ is not None and not isinstance(id_, str):
+    if "id" in given and not isinstance(id_, str):
         raise Rejected(400, "id: expected the id of an override")
     reason = read_reason(given)
     done = await asked.view.overrides.undo(id_, reason, asked.asker, _may(asked))
@@ -59,7 +59,8 @@ async def _clear(asked: Handler) -> Told:
     narrow = {name: given[name] for name in ("subject", "kind") if name in given}
     if not all(isinstance(value, str) for value in narrow.values()):
         raise Rejected(400, "subject, kind: expected texts")
-    if given.get("all", False) not in (True, False) or bool(narrow) is given.get("all", False):
+    everything = given.get("all", False)
+    if not isinstance(everything, bool) or bool(narrow) is everything:
         raise Rejected(400, 'expected {"subject": …}, {"kind": …} or both, or {"all": true}')
     may = _may(asked)
 
@@ -126,6 +127,21 @@ _CHOICE: Final = {
     },
     "required": ["kind", "subject", "value", "reason"],
     "additionalProperties": False,
+    "examples": [
+        {
+            "kind": "stage",
+            "subject": "route:/busca/**",
+            "value": "legacy",
+            "for": "30m",
+            "reason": "p95 of 9 s since 14:02",
+        },
+        {
+            "kind": "drain",
+            "subject": "upstream:busca",
+            "value": True,
+            "reason": "its disk is full",
+        },
+    ],
 }
 _OVERRIDE: Final = {
     "type": "object",

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ from strangler.control.choice import refuse_unknown
 from strangler.control.endpoint import Endpoint
 from strangler.control.handler import Handler, Rejected
 from strangler.control.sessions import COOKIE
-from strangler.control.tokens import EVERY, Token
+from strangler.control.tokens import Token
 
 Told = Mapping[str, Any] | None
 _LONGEST: Final = 1000
@@ -21,14 +20,15 @@ async def _login(asked: Handler) -> Told:
     given = asked.json_body()
     refuse_unknown(given, ("token",))
     secret = given.get("token")
-    if not isinstance(secret, str) or len(secret) > _LONGEST:
+    if not isinstance(secret, str) or not 1 <= len(secret) <= _LONGEST:
         raise Rejected(400, "token: expected a text")
     token = asked.tokens.known(secret)
     if token is None:
-        if not asked.tokens.may_be_wrong(asked.request.remote_ip or "", time.monotonic()):
-            raise Rejected(429, "too many wrong tokens", {"Retry-After": f"{EVERY:.0f}"})
-        raise Rejected(401, "no token of this site")
+        asked.refuse_stranger()
+        return None
+    asked.token = token
     asked.begin_session(token)
+    await asked.view.audit.add(asked.entry("login"))
     return _told(token)
 
 

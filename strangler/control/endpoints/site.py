@@ -62,7 +62,10 @@ async def _reload(asked: Handler) -> Told:
     yes = given.get("yes", False)
     if not isinstance(yes, bool) or given.keys() - {"yes"}:
         raise web.HTTPError(400, reason='expected {} or {"yes": true}')
+    before = asked.view.config()["generation"]
     outcome = await asked.view.reload(yes=yes)
+    after = outcome.get("generation") if outcome["ok"] else "rejected"
+    await asked.view.audit.add(asked.entry("reload", before=before, after=after))
     asked.answer(outcome, 200 if outcome["ok"] else outcome["status"])
     return None
 
