@@ -285,8 +285,8 @@ class _Site:
             f"{len(self.snapshot.routes)} route{'s' * (len(self.snapshot.routes) != 1)}",
             f"generation {self.snapshot.generation}",
         ]
+        self._note_pid()  # first: whoever reads the line may type a command at once
         os.write(2, (" · ".join(parts) + "\n").encode())
-        self._note_pid()
 
     def _on_message(self, seat: str, message: Message) -> None:
         if message.get("kind") == "accepted":

@@ -196,7 +196,8 @@ def one_route(told: Mapping[str, Any]) -> str:
     for one in following["conditions"]:
         lines.append(f"    {'ok  ' if one['met'] else 'wait'}  {one['name']}: {one['said']}")
     if rest["failures"]:
-        lines.append(f"  {rest['failed']} has failed {rest['failures']} times in a row")
+        times = "once" if rest["failures"] == 1 else f"{rest['failures']} times"
+        lines.append(f"  {rest['failed']} has failed {times}")
     if told["brakes"]["by_hand"]:
         lines.append(f"  the clock leaves it alone: {told['brakes']['by_hand']}")
     back = told["back"]["stage"]

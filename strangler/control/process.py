@@ -139,11 +139,11 @@ class Control:
             drives=lambda: drives(self.overrides.store, job.instance),
             epoch=epoch(),
         )
-        self.promoting = Promoting(self.rollout, self.overrides, self.totals)
         self.arm_key = job.arm_key
         self.cache = Desk(self._asking, lambda: self._snapshot, self._slots)
         self.watch = Watch(self._asking, self._slots)
         self.parity = Parity(self._asking, lambda: self._snapshot, self._slots)
+        self.promoting = Promoting(self.rollout, self.overrides, self.totals, self.parity)
         self.console = Board(self, job.state)
         self._seq = 0
         self._draining = False

@@ -17,13 +17,14 @@ from strangler.control.arms import shown
 from strangler.control.choice import Choice
 from strangler.control.handler import Asker, Rejected
 from strangler.control.overrides import Book, Done
+from strangler.control.parity import Parity
 from strangler.control.readiness import readiness
 from strangler.control.rollout import LASTS, Rollout, Standing
 from strangler.observe.lanes import shortened
 from strangler.observe.numbers import Arms, Totals
 from strangler.rollout import LIFE, Malformed, Override, Stage, parse_stage
 from strangler.rollout.override import subject_of
-from strangler.rollout.promotion import Progress, previous_stage
+from strangler.rollout.promotion import Pairs, Progress, previous_stage
 
 WINDOW: Final = 60.0
 """Seconds of the rates that are shown."""
@@ -32,10 +33,21 @@ WINDOW: Final = 60.0
 class Promoting:
     """The verbs and the views of the admin API for rollouts."""
 
-    def __init__(self, rollout: Rollout, book: Book, totals: Totals) -> None:
+    def __init__(self, rollout: Rollout, book: Book, totals: Totals, parity: Parity) -> None:
         self._rollout = rollout
         self._book = book
         self._totals = totals
+        self._parity = parity
+
+    async def stand(self, key: str) -> list[Standing]:
+        """Return how the route *key* stands, then its journey; see `Rollout.stand`.
+
+        A shadow's pairs are asked for, and looked at as well. Raises Rejected.
+        """
+        unit = self._rollout.stand(key)
+        if unit[0].stage.word == "shadow":
+            unit[0] = self._rollout.compared(unit[0], _pairs(await self._parity.of(key)))
+        return unit
 
     # ---------------------------------------------------------------- verbs
 
@@ -153,8 +165,17 @@ class Promoting:
 
     # ---------------------------------------------------------------- views
 
-    def list(self) -> list[dict[str, Any]]:
+    async def list(self) -> list[dict[str, Any]]:
         """Return every route that has two sides, in short."""
+        standings = self._rollout.stand_all()
+        if any(one.stage.word == "shadow" for one in standings):
+            counts = (await self._parity.every())["routes"]
+            standings = [
+                self._rollout.compared(one, _pairs(counts.get(one.route.key)))
+                if one.stage.word == "shadow"
+                else one
+                for one in standings
+            ]
         return [
             {
                 "route": one.route.key,
@@ -167,7 +188,7 @@ class Promoting:
                 "timed": one.timed,
                 "unmet": [condition.said for condition in one.outlook.unmet],
             }
-            for one in self._rollout.stand_all()
+            for one in standings
         ]
 
     def show(self, unit: Sequence[Standing]) -> dict[str, Any]:
@@ -245,6 +266,13 @@ class Promoting:
 
     def _recent(self) -> tuple[Arms, float]:
         return self._totals.recent(WINDOW), min(max(self._totals.span(WINDOW), 1.0), WINDOW)
+
+
+def _pairs(counts: Mapping[str, Any] | None) -> Pairs:
+    if counts is None:
+        return Pairs()
+    failed = counts["failed"]
+    return Pairs(counts["compared"] + failed, counts["mismatched"] + failed)
 
 
 def _lower(here: Standing, text: str) -> Stage:

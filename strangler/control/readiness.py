@@ -113,10 +113,10 @@ def _judged(
         return "short", f"about {busy:.0f} at a time would be needed, max_inflight is {places}"
     if more <= 0:
         return "unknown", "the service has answered nobody lately: nothing would move"
-    need = f"{now + more:.3g} answers a second would be needed"
+    need = f"{_shown(now + more)} answers a second would be needed"
     if now + more <= max(most * _ROOM, _SLIGHT):
-        return "ready", f"{need}; legacy has given {most:.3g} within a day"
-    return "unproven", f"{need}; the most that legacy has given within a day is {most:.3g}"
+        return "ready", f"{need}; legacy has given {_shown(most)} within a day"
+    return "unproven", f"{need}; the most that legacy has given within a day is {_shown(most)}"
 
 
 def saved_within_a_day(statuses: Iterable[Mapping[str, Any]], key: str, now: float) -> int | None:
@@ -132,6 +132,10 @@ def saved_within_a_day(statuses: Iterable[Mapping[str, Any]], key: str, now: flo
         if told is not None:
             saved += sum(count for seconds, _, count in told["windows"] if seconds == _DAY)
     return saved if saved or watched >= _DAY else None
+
+
+def _shown(rate: float) -> str:
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _samples(arm: ArmNumbers | None) -> int:

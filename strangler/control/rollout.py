@@ -40,6 +40,7 @@ from strangler.rollout.promotion import (
     Brakes,
     Move,
     Outlook,
+    Pairs,
     Progress,
     consider,
     is_timed,
@@ -328,6 +329,11 @@ class Rollout:
         if not has_sides(route):
             raise Rejected(409, f"{key} has no service and legacy to move between")
         return self._journey(route, self._totals.numbers())
+
+    def compared(self, here: Standing, pairs: Pairs) -> Standing:
+        """Return how a shadowed route stands, its *pairs* looked at."""
+        seen = outlook(here.route.canary, here.progress, (), here.brakes, self._now(), pairs=pairs)
+        return replace(here, outlook=seen)
 
     def stand_all(self) -> list[Standing]:
         """Return how every route stands that has two sides, in the order of the file."""

@@ -35,7 +35,7 @@ _LEGACY: Final = Stage("legacy")
 
 ConditionName = Literal[
     "step", "hold", "gate samples", "gate errors", "gate p95", "rest", "failures", "freeze",
-    "held", "group", "seal",
+    "held", "group", "parity", "seal",
 ]  # fmt: skip
 
 
@@ -46,6 +46,16 @@ class Condition:
     name: ConditionName
     met: bool
     said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Answers of the two sides to the same request: how many were compared, and how many weren't
+    equal, an answer that the service didn't give among them.
+    """
+
+    compared: int = 0
+    differing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +179,13 @@ def outlook(
     now: float,
     *,
     saved: int | None = None,
+    pairs: Pairs | None = None,
 ) -> Outlook:
     """Return what the next step needs and how it stands.
 
     judged: the gates, where the route has any and is a canary · saved: the answers of a live
-    route that legacy had to give in the last day, None: not known.
+    route that legacy had to give in the last day, None: not known · pairs: of a shadow, None: not
+    asked.
     """
     stage, steps = progress.stage, canary.steps
     following = next_stage(stage, steps)
@@ -184,6 +196,8 @@ def outlook(
             said = f"kept {span(min(kept, canary.hold))} of {span(canary.hold)}"
             conditions.append(Condition("hold", kept >= canary.hold, said))
         conditions += [_gate(gate) for gate in judged]
+    if stage.word == "shadow" and following is not None and pairs is not None:
+        conditions.append(_parity(canary, pairs))
     if stage.word == "live" and following is not None:
         conditions.append(_seal(saved))
     if progress.rests_until > now:
@@ -269,6 +283,19 @@ def _about_step(stage: Stage, following: Stage | None) -> str:
 def _gate(gate: Gate) -> Condition:
     name: ConditionName = f"gate {gate.name}"  # type: ignore[assignment]
     return Condition(name, gate.verdict == "pass", f"{gate.seen}, limit {gate.limit}")
+
+
+def _parity(canary: Canary, pairs: Pairs) -> Condition:
+    """Judge a shadow's pairs: a difference is to the shadow what an error is to the canary."""
+    gates = canary.gates
+    needed = gates.samples if gates is not None else 1
+    limit = (gates.errors or 0.0) if gates is not None else 0.0
+    share = pairs.differing / pairs.compared * 100 if pairs.compared else 0.0
+    met = pairs.compared >= needed and share <= limit
+    said = f"{pairs.compared} of {needed} pairs compared"
+    if pairs.compared:
+        said += f", {share:.2f}% differ, limit {limit:g}%"
+    return Condition("parity", met, said)
 
 
 def _seal(saved: int | None) -> Condition:

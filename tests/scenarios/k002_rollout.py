@@ -37,6 +37,8 @@ ROUTES = {
     "/pay/**": canary(20, hold="500ms", group="checkout", gates={"samples": 100_000}),
     "/night/**": canary(50),
     "/held/**": canary(20, hold="500ms"),
+    "/alike/**": {**canary(20, gates={"samples": 5}), "stage": "shadow 100%"},
+    "/unlike/**": {**canary(20, gates={"samples": 5}), "stage": "shadow 100%"},
     "/plain/**": {"to": "shop", "stage": "canary 5%"},
     "/live/**": {"to": "shop", "owner": "team-shop"},
     "/old/**": {**canary(20), "until": "2020-02-29"},
@@ -48,6 +50,7 @@ def sites() -> tuple[Upstream, Upstream]:
     legacy, shop = Upstream(), Upstream()
     legacy.answers(respond(200, "legacy"))
     shop.answers(respond(200, "service"))
+    shop.on("/alike/", respond(200, "legacy"))
     for name in ("sick", "first", "kept"):
         shop.on(f"/{name}/", respond(500, "broken"))
     return legacy, shop
@@ -228,6 +231,31 @@ def test_a_hold_keeps_a_route_until_it_is_released(edge) -> None:
     if before != "canary 100%":
         after = len(edge.lines)
         edge.wait_log(r"rollout.promoted route=/held/\*\*", after=max(after - 50, 0))
+
+
+def test_a_shadow_goes_on_where_the_two_sides_are_alike(edge) -> None:
+    def compared(route: str) -> Any:
+        told = rollout(edge, route)["next"]["conditions"]
+        return next(one for one in told if one["name"] == "parity")
+
+    assert compared("/alike/**") == {
+        "name": "parity",
+        "met": False,
+        "said": "0 of 5 pairs compared",
+    }
+    with edge.client() as client:
+        for name in ("alike", "unlike"):
+            for _ in range(6):
+                client.get(f"/{name}/").expect(200, body="legacy")
+    until(lambda: compared("/alike/**")["met"])
+    until(lambda: compared("/unlike/**")["said"].startswith("6 of 5"))
+    assert compared("/unlike/**")["said"] == "6 of 5 pairs compared, 100.00% differ, limit 0%"
+    status, told = post(edge, "/promote", route="/unlike/**", reason="hope")
+    assert (status, [one["name"] for one in told["unmet"]]) == (409, ["parity"])
+    rows = {one["route"]: one for one in call(edge, "GET", "/rollout")[1]["routes"]}
+    assert (rows["/alike/**"]["ready"], rows["/unlike/**"]["ready"]) == (True, False)
+    status, told = post(edge, "/promote", route="/alike/**", reason="all alike")
+    assert (status, told["to"]) == (201, "canary 20%")
 
 
 def test_all_routes_in_short(edge) -> None:

@@ -23,12 +23,12 @@ async def _show(asked: Handler) -> Told:
     key = asked.get_query_argument("route", "", strip=False)
     promoting = asked.view.promoting
     if not key:
-        return {"routes": promoting.list(), "driving": asked.view.rollout.driving}
-    return dict(promoting.show(asked.view.rollout.stand(key)))
+        return {"routes": await promoting.list(), "driving": asked.view.rollout.driving}
+    return dict(promoting.show(await promoting.stand(key)))
 
 
 async def _promote(asked: Handler) -> Told:
-    given, unit, reason = _read(asked, ("force", "for"))
+    given, unit, reason = await _read(asked, ("force", "for"))
     force = given.get("force", False)
     if not isinstance(force, bool):
         raise Rejected(400, "force: expected true or false")
@@ -38,7 +38,7 @@ async def _promote(asked: Handler) -> Told:
 
 
 async def _back(asked: Handler) -> Told:
-    given, unit, reason = _read(asked, ("to", "for"))
+    given, unit, reason = await _read(asked, ("to", "for"))
     told = await asked.view.promoting.back(
         unit,
         reason,
@@ -51,7 +51,7 @@ async def _back(asked: Handler) -> Told:
 
 
 async def _hold(asked: Handler) -> Told:
-    given, unit, reason = _read(asked, ("for", "release"))
+    given, unit, reason = await _read(asked, ("for", "release"))
     release = given.get("release", False)
     if not isinstance(release, bool):
         raise Rejected(400, "release: expected true or false")
@@ -129,7 +129,7 @@ def _names(asked: Handler, given: Mapping[str, Any], what: str) -> Mapping[str, 
     return found
 
 
-def _read(asked: Handler, more: Sequence[str]) -> tuple[dict[str, Any], list[Standing], str]:
+async def _read(asked: Handler, more: Sequence[str]) -> tuple[dict[str, Any], list[Standing], str]:
     """Return the body, how its route and its journey stand, and the reason; check who may."""
     given = asked.json_body()
     refuse_unknown(given, ("route", "reason", *more))
@@ -137,7 +137,7 @@ def _read(asked: Handler, more: Sequence[str]) -> tuple[dict[str, Any], list[Sta
     if not isinstance(key, str):
         raise Rejected(400, "route: expected a route's key")
     reason = read_reason(given)
-    unit = asked.view.rollout.stand(key)
+    unit = await asked.view.promoting.stand(key)
     asked.permit([one.route.owner for one in unit], f"route:{key}")
     return given, unit, reason
 

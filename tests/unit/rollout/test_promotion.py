@@ -10,6 +10,7 @@ from strangler.rollout.promotion import (
     MOST_FAILURES,
     Brakes,
     Move,
+    Pairs,
     Progress,
     consider,
     is_timed,
@@ -180,6 +181,25 @@ def test_sealing_needs_a_day_without_legacy() -> None:
     for saved, met in ((None, False), (3, False), (0, True)):
         told = outlook(TIMED, live, (), NONE, 0, saved=saved)
         assert {one.name: one.met for one in told.conditions} == {"step": True, "seal": met}
+
+
+@pytest.mark.parametrize(
+    ("gates", "compared", "differing", "met"),
+    [
+        (None, 0, 0, False),  # nothing compared proves nothing
+        (None, 1, 0, True),
+        (None, 100, 1, False),
+        (GATES, 99, 0, False),
+        (GATES, 1000, 2, True),
+        (GATES, 1000, 3, False),
+    ],
+)
+def test_a_shadow_needs_answers_that_are_alike(
+    gates: Gates | None, compared: int, differing: int, met: bool
+) -> None:
+    canary = Canary(steps=STEPS, gates=gates)
+    told = outlook(canary, at("shadow 5%"), (), NONE, 0, pairs=Pairs(compared, differing))
+    assert {one.name: one.met for one in told.conditions} == {"step": True, "parity": met}
 
 
 def test_rests() -> None:
