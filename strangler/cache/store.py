@@ -13,7 +13,7 @@ from strangler.cache.fields import lines, members
 from strangler.cache.freshness import bound, date_of, initial_age, lifetime, windows
 from strangler.cache.policy import CachePolicy
 from strangler.cache.storable import Uncacheable, heeded, refusal
-from strangler.cache.stored import Stored
+from strangler.cache.stored import Span, Stored
 from strangler.cache.vary import Selecting, nominated, selecting
 from strangler.wire.head import Fields, RequestHead, ResponseHead
 from strangler.wire.head import members as tokens
@@ -23,7 +23,7 @@ Pairs = list[tuple[bytes, bytes]]
 #: RFC 9111 §3.1: fields of one connection; and those that are written anew at each delivery.
 _NOT_STORED: Final = frozenset(
     {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"age",
-     b"set-cookie", b"set-cookie2"}
+     b"set-cookie"}
 )  # fmt: skip
 #: Statuses that have neither content nor Content-Length (RFC 9110 §8.6).
 _WITHOUT_LENGTH: Final = frozenset({204, 304})
@@ -86,7 +86,8 @@ def seal(planned: Stored, length: int, *, complete: bool = True) -> Stored | Unc
     """Return *planned* with a body of *length* bytes.
 
     Only a body that ended as its framing announced is *complete*; anything else is dropped
-    (RFC 9111 §3.3). A part that is shorter than its Content-Range is held as far as it goes.
+    (RFC 9111 §3.3). A part that is shorter than its Content-Range is held as far as it goes; one
+    that was to reach the end of the representation has reached it then.
     """
     if not complete:
         return Uncacheable.INCOMPLETE
@@ -94,7 +95,11 @@ def seal(planned: Stored, length: int, *, complete: bool = True) -> Stored | Unc
     if span is not None:
         if length == 0 or length > len(span):
             return Uncacheable.PARTIAL
-        span = replace(span, last=span.first + length - 1)
+        end = span.first + length
+        if span.complete == span.last + 1:
+            span = Span(span.first, end - 1, end)
+        else:
+            span = replace(span, last=end - 1)
     head = planned.head
     if planned.status not in _WITHOUT_LENGTH:
         head += b"Content-Length: %d\r\n" % length

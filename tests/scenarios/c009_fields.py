@@ -37,6 +37,9 @@ STORED = {
     "X-Accel-Expires": "0",
     "Surrogate-Key": "a b",
     "P3P": "x",
+    "Content-Range": "value",
+    "Content-MD5": "rL0Y20zC+Fzt72VPzMSk2A==",
+    "Set-Cookie2": "a=b",
     "Empty": "",
     "Obs-Text": "ol\u00e1",
 }

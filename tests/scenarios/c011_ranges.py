@@ -127,6 +127,11 @@ def ranged(value: str, text: str, *, shown: str | None = None):
 
 
 LAST5 = [("Range", "bytes=-5")]
+SHORT = Given(
+    status=206,
+    body="01234",
+    fields=[("Cache-Control", "max-age=60"), ("Content-Range", "bytes 4-9/10")],
+)
 PARTS = [
     Story("part-the-same-again", origin(piece(6, 10), fields=LAST5), ranged("bytes=-5", "6789A")),
     Story("part-sub-range", origin(piece(6, 10), fields=LAST5),
@@ -135,11 +140,19 @@ PARTS = [
     Story("part-sub-range-suffix", origin(piece(6, 10), fields=LAST5), ranged("bytes=-1", "A")),
     Story("part-first-bytes", origin(piece(0, 4), fields=[("Range", "bytes=0-4")]),
           ranged("bytes=1-3", "123")),
-    # An origin that claims one byte more than it sends: what came is what there is.
-    Story("part-shorter-than-it-says",
-          origin(Given(status=206, body="01234", fields=[
-              ("Cache-Control", "max-age=60"), ("Content-Range", "bytes 4-9/10")]), fields=LAST5),
+    # An origin that claims one byte more than it sends: what came is what there is, and where it
+    # was to reach the end, that is where its bytes ended.
+    Story("part-shorter-than-it-says", origin(SHORT, fields=LAST5),
           hit(fields=[("Range", "bytes=6-8")], status=206, text="234")),
+    Story("part-shorter-than-it-says-open", origin(SHORT, fields=LAST5),
+          ranged("bytes=6-", "234", shown="bytes 6-8/9")),
+    Story("part-shorter-than-it-says-suffix", origin(SHORT, fields=LAST5), ranged("bytes=-1", "4")),
+    Story("part-shorter-than-it-says-amid",
+          origin(Given(status=206, body="0123", fields=[
+              ("Cache-Control", "max-age=60"), ("Content-Range", "bytes 2-6/10")]),
+              fields=[("Range", "bytes=2-6")]),
+          ranged("bytes=3-5", "123", shown="bytes 3-5/10"),
+          origin(piece(3, 6), fields=[("Range", "bytes=3-6")])),
     Story("part-does-not-hold-what-is-asked", origin(piece(6, 10), fields=LAST5),
           origin(piece(0, 4), fields=[("Range", "bytes=0-4")], text="01234")),
     Story("part-is-not-the-whole", origin(piece(6, 10), fields=LAST5),

@@ -105,7 +105,8 @@ def test_an_incomplete_body_is_never_stored() -> None:
     [
         (b"bytes 4-9/10", 6, Span(4, 9, 10)),
         (b"bytes 4-9/*", 6, Span(4, 9, None)),
-        (b"bytes 4-9/10", 5, Span(4, 8, 10)),  # held as far as it goes
+        (b"bytes 4-9/10", 5, Span(4, 8, 9)),  # it was to reach the end, and has
+        (b"bytes 4-9/12", 5, Span(4, 8, 12)),  # held as far as it goes
         (b"bytes 4-9/10", 7, None),
         (b"bytes 4-9/10", 0, None),
         (b"bytes 9-4/10", 6, None),
