@@ -26,6 +26,7 @@ PROXY_ERRORS: Final[dict[str, int]] = {
     "http_response_timeout": 504,
     "http_protocol_error": 502,
     "http_upgrade_failed": 502,
+    "token_unavailable": 502,  # ours: RFC 9209 has no word for it
     "proxy_loop_detected": 508,
     "proxy_internal_error": 500,
 }

@@ -17,12 +17,13 @@ from time import monotonic, time
 from typing import Final, Protocol
 
 from strangler.errors import AttemptFailed
+from strangler.exchange.authorized import authorized, renews
 from strangler.resilience.deadline import Deadline
 from strangler.resilience.failure import is_failure
 from strangler.resilience.policy import Retry
 from strangler.resilience.protection import Kind
 from strangler.resilience.retry import Reason, decide, parse_retry_after
-from strangler.upstream import Circuit, Endpoint, Gate, Shut, Upstream, UpstreamConnection
+from strangler.upstream import Bearer, Circuit, Endpoint, Gate, Shut, Upstream, UpstreamConnection
 from strangler.upstream.places import IN, WAIT
 from strangler.upstream.upstream import TimeLimits
 from strangler.wire.framing import Body, chunk, last_chunk
@@ -49,7 +50,8 @@ class Terms:
 
     replay: bytes of the request body that are kept for another attempt · circuit: the breaker
     that is asked, the upstream's or the route's own · gates: passed in this order · kind: on
-    whose behalf · makes: what makes a fetch, where `Fetch` alone won't do.
+    whose behalf · tokens: what gives the token that each attempt shows · makes: what makes a
+    fetch, where `Fetch` alone won't do.
     """
 
     limits: TimeLimits
@@ -58,6 +60,7 @@ class Terms:
     circuit: Circuit | Shut | None
     gates: tuple[Gate, ...]
     kind: Kind = "live"
+    tokens: Bearer | None = None
     makes: Callable[..., Fetching] | None = None
 
 
@@ -151,6 +154,7 @@ class Fetch:
     """
 
     __slots__ = (
+        "_bearer",
         "_began",
         "_body",
         "_body_ended",
@@ -161,6 +165,7 @@ class Fetch:
         "_keyed",
         "_over",
         "_permit",
+        "_renewed",
         "_repeats",
         "_retries",
         "_sink",
@@ -209,7 +214,9 @@ class Fetch:
         self._trailers = b""
         self._tried: tuple[Endpoint, ...] = ()
         self._held: Answer | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        self._bearer = ""
+        self._renewed = False
         self._retries = 0
         self._repeats = False
         self._inside = 0
@@ -241,8 +248,14 @@ class Fetch:
         self._sink = sink
 
     def start(self) -> None:
-        """Begin an attempt, or wait for a place."""
+        """Begin an attempt, or wait for a token or a place."""
         self._timer = None
+        tokens = self.terms.tokens
+        if tokens is None or authorized(self, tokens):
+            self.begin()
+
+    def begin(self) -> None:
+        """Ask the breaker and the gates, and begin an attempt."""
         if self._permitted():
             self._pass_gates()
 
@@ -497,6 +510,8 @@ class Fetch:
     def _went_badly(self, head: ResponseHead, body: Body, payload: bytes) -> bool:
         """Count an answer of 400 and more; tell whether it is dropped for another attempt."""
         status = head.status
+        if status == 401 and renews(self, head, body):
+            return True
         if status not in self.terms.retry.when.statuses:
             if is_failure(status):
                 assert self.endpoint is not None
@@ -515,6 +530,16 @@ class Fetch:
         elif connection is not None:
             connection.cancel()
         return True
+
+    def again(self, body: Body) -> None:
+        """Drop the answer that *body* is of, and make the request anew from the start."""
+        self._went_well()
+        connection, self._connection = self._connection, None
+        if not body.ended and connection is not None:
+            connection.cancel()
+        self._body = [self.replay] if self.replay else []
+        self._leave_gates()
+        self.start()
 
     def response_body(self, payload: bytes, body: Body) -> None:
         if body.ended:

@@ -198,6 +198,7 @@ class Plan:
             circuit=upstream.door,
             gates=upstream.gates_for(kind),
             kind=kind,
+            tokens=upstream.tokens,
             makes=self.makes or _maker(route, upstream, self.standing) if kind == "live" else None,
         )
 
@@ -473,6 +474,7 @@ def _terms(
         retry=route.retry,
         circuit=_door(route, target, standing, said),
         gates=own + target.gates,
+        tokens=target.tokens,
         makes=_maker(route, target, standing),
     )
 

@@ -7,6 +7,7 @@ whether there may be an attempt at all; `Endpoint` keeps idle connections and op
 here knows readers or caches; what happens after a failure is the fetch's to decide.
 """
 
+from .bearer import Bearer
 from .circuit import Circuit, Shut
 from .connection import Taker, UpstreamConnection
 from .endpoint import Endpoint
@@ -14,6 +15,7 @@ from .places import Gate, Places
 from .upstream import Upstream
 
 __all__ = [
+    "Bearer",
     "Circuit",
     "Endpoint",
     "Gate",

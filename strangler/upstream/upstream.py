@@ -18,6 +18,7 @@ from strangler.resilience.budget import Budget
 from strangler.resilience.ejection import Ejection, Ejector
 from strangler.resilience.protection import Guard, Kind, Protection
 from strangler.resilience.selection import choose
+from strangler.upstream.bearer import bearer_of
 from strangler.upstream.circuit import Circuit, Shut
 from strangler.upstream.connection import UpstreamConnection
 from strangler.upstream.endpoint import Endpoint
@@ -111,6 +112,7 @@ class Upstream:
             definition.endpoints[0].prefix,
         )
         self.limits = self.time_limits(definition.timeouts)
+        self.tokens = bearer_of(definition)
 
     @property
     def inflight(self) -> int:

@@ -21,6 +21,7 @@ _NOT_TUNNELLED: Final = (b"h2", b"http/", b"tls/")
 _ADDRESS: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _PRECONDITIONS: Final = re.compile(rb"\r\n(?:if-none-match|if-modified-since):[^\r]*")
 _RANGE: Final = re.compile(rb"\r\n(?:range|if-range):[^\r]*")
+_AUTHORIZATION: Final = re.compile(rb"\r\nauthorization:[^\r]*")
 _MAX_FORWARDS: Final = re.compile(rb"\r\nmax-forwards:[^\r]*")
 
 
@@ -202,6 +203,16 @@ def _with_body_or_upgrade(
         block = without(ended, ended.lower(), _MAX_FORWARDS)[:-1]
         block += b"\r\nMax-Forwards: %d" % (int(fields.max_forwards) - 1)
     return Request(head.method, target, block, host_line, length, upgrade)
+
+
+def bearing(request: Request, token: bytes) -> Request:
+    """Return *request* with *token* in Authorization (RFC 6750 §2.1), for what was there."""
+    ended = request.block + b"\r"
+    block = without(ended, ended.lower(), _AUTHORIZATION)[:-1]
+    block += b"\r\nAuthorization: Bearer " + token
+    return Request(
+        request.method, request.target, block, request.host_line, request.length, request.upgrade
+    )
 
 
 def with_target(request: Request, target: bytes) -> Request:

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 
 import pytest
+from scenarios.inside import Inside
 
 from strangler.testing import (
-    Edge,
     Upstream,
     build,
     close,
@@ -38,6 +37,7 @@ def pair(gate):
     with Upstream(lambda c: gate.wait(SLOW), respond(body="slow")) as slow:
         with Upstream(respond(body="quick")) as quick:
             yield slow, quick
+            gate.set()
 
 
 def site(running, urls, *, hedge="30ms", route=None, upstream=None, **retry):
@@ -46,12 +46,7 @@ def site(running, urls, *, hedge="30ms", route=None, upstream=None, **retry):
     options = {"to": "materia", "fallback": [], "retry": retry, **(route or {})}
     upstreams = {"legacy": f"http://127.0.0.1:{unused_port()}", "materia": service}
     text = configuration({"/**": "legacy", "/r/**": options}, upstreams=upstreams)
-    return running(Edge(text, access_log="json"))
-
-
-def logged(edge, path):
-    line = edge.wait_log(f'"path":"{path}"')
-    return json.loads(line[line.index("{") :])
+    return running(Inside(text))
 
 
 def ask_until_slow(edge, slow, path="/r/x"):
@@ -71,12 +66,12 @@ def test_the_quicker_of_two_answers_and_the_log_says_so(running, pair):
     answer, target = ask_until_slow(edge, slow)
     assert answer.text == "quick"
     assert time.monotonic() - start < SLOW
-    told = logged(edge, target)
-    assert (told["attempts"], told["retry"], told["error"]) == (2, "hedge", "")
-    assert told["endpoint"] == quick.address
+    told = edge.record(target)
+    assert (told.attempts, told.retry, told.error) == (2, "hedge", "")
+    assert told.endpoint == quick.address
 
 
-def test_the_loser_is_cancelled_and_nobody_is_blamed(running, pair):
+def test_the_loser_is_cancelled_and_nobody_is_blamed(running, pair, gate, caplog):
     """Neither the endpoint nor the breaker, however often: it only was not the first."""
     slow, quick = pair
     breaker = {"min_requests": 2, "errors": "10%"}
@@ -84,9 +79,10 @@ def test_the_loser_is_cancelled_and_nobody_is_blamed(running, pair):
     for number in range(24):
         edge.get(f"/r/{number}").expect(200, body="quick")
     assert len(slow.requests) > 5
+    gate.set()
     for connection in slow.connections:
         connection.wait_gone(2)
-    assert "endpoint.ejected" not in edge.log and "breaker.open" not in edge.log
+    assert "endpoint.ejected" not in caplog.text and "breaker.open" not in caplog.text
 
 
 def test_what_is_quick_is_asked_once(running, pair):
@@ -95,7 +91,7 @@ def test_what_is_quick_is_asked_once(running, pair):
     for number in range(5):
         edge.get(f"/r/{number}").expect(200)
     assert len(quick.requests) == 5
-    assert logged(edge, "/r/4")["retry"] == ""
+    assert edge.record("/r/4").retry == ""
 
 
 def test_pain_15_a_post_is_not_hedged_but_one_with_the_declared_key_is(running, gate):
@@ -114,7 +110,7 @@ def test_pain_15_a_post_is_not_hedged_but_one_with_the_declared_key_is(running, 
             gate.set()
             client.read().expect(201, body="slow")
         assert len(slow.requests) == 1
-    assert logged(edge, "/r/p")["retry"] == "not_repeatable"
+    assert edge.record("/r/p").retry == "not_repeatable"
 
 
 def test_after_a_percentile_of_what_it_takes_otherwise(running, gate):
@@ -129,6 +125,7 @@ def test_after_a_percentile_of_what_it_takes_otherwise(running, gate):
         edge.get("/r/slow").expect(200, body="quick")
         assert time.monotonic() - start < SLOW
         assert len(origin.requests) == 2
+        gate.set()
 
 
 def test_hedges_come_out_of_the_retry_budget(running):
@@ -137,7 +134,7 @@ def test_hedges_come_out_of_the_retry_budget(running):
         edge = site(running, origin.url, hedge="10ms", budget="20%")
         for number in range(15):
             edge.get(f"/r/{number}").expect(200, body="slow")
-        edge.wait_log('"retry":"budget"')
+        until(lambda: any(record[18] == "budget" for record in list(edge.records)))
         assert 16 <= len(origin.requests) <= 20
 
 
@@ -184,9 +181,8 @@ def test_a_reader_who_leaves_ends_both(running, gate):
         client.send(build("GET", "/r/gone"))
         origin.wait_requests(2)
         client.reset()
+        gate.set()
         for connection in origin.connections:
             connection.wait_gone(2)
-        assert logged(edge, "/r/gone")["error"] == "client_aborted"
-        _, workers = edge.admin_json("/-/workers")
-        listed = workers["workers"] if isinstance(workers, dict) else workers
-        until(lambda: listed[0]["edge"]["upstreams"]["materia"]["inflight"] == 0)
+        assert edge.record("/r/gone").error == "client_aborted"
+        until(lambda: edge.do(edge.edge.view.upstreams["materia"].status)["inflight"] == 0)

@@ -11,29 +11,44 @@ import itertools
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from types import MappingProxyType, TracebackType
+from typing import Any, NamedTuple, Self
 
 from strangler.config.load import load
 from strangler.edge.server import Server
 from strangler.exchange import Edge
 from strangler.rollout import Override, Overrides
-from strangler.testing import RawClient
+from strangler.testing import RawClient, until
+
+
+class Record(NamedTuple):
+    """What a test wants to know of an access record."""
+
+    reason: str
+    endpoint: str
+    attempts: int
+    error: str
+    retry: str
 
 
 class Inside:
     """An edge with *routes* as its file; `override` and `undo` are in force when they return."""
 
-    def __init__(self, routes: str, pages: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        routes: str,
+        pages: Mapping[str, str] = MappingProxyType({}),
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="inside-")
         folder = Path(self._folder.name)
-        for name, text in (pages or {}).items():
+        for name, text in pages.items():
             (folder / name).write_text(text)
         file = folder / "routes.yaml"
         file.write_text(routes)
-        self._snapshot = load(file, {})
+        self._snapshot = load(file, environment)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._ids = itertools.count(1)
@@ -100,6 +115,13 @@ class Inside:
         """GET *target* on a connection of its own; return the response."""
         with self.client() as client:
             return client.get(target, **fields)
+
+    def record(self, path: str) -> Record:
+        """Wait for the access record of the request for *path*; return what it says."""
+        wanted = path.encode()
+        until(lambda: any(each[5] == wanted for each in list(self.records)), what=path)
+        found = next(each for each in self.records if each[5] == wanted)
+        return Record(found[13], found[14], found[15], found[17], found[18])
 
     def reasons(self) -> list[str]:
         """Return the reason of each access record so far."""
