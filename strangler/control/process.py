@@ -481,6 +481,11 @@ class Control:
         return self._snapshot
 
     @property
+    def instance(self) -> str:
+        """Return this site's name among those that share the overrides' store."""
+        return self._job.instance or socket.gethostname()
+
+    @property
     def slots(self) -> int:
         """Return how many workers there should be."""
         return len(self._job.channels)

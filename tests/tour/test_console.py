@@ -251,7 +251,7 @@ def test_the_tour_at_3_am_by_keyboard(reader: Reader, night: Site) -> None:
     press(reader, Keys.ENTER)
     reader.sees("#sheet-title", "Sign in first")
     press(reader, "wrong", Keys.ENTER)
-    reader.sees("#sheet-wrong", "no token of this site")
+    reader.sees("#sheet-wrong", "no token of this site.")
     press(reader, TOKEN, Keys.ENTER)
     reader.sees("#sheet-title", "Back to legacy")
     preview = reader.sees(".sheet .preview", "1 route")

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import socket
 import time
 from collections.abc import Collection, Mapping
 from typing import Any, Final, Protocol
@@ -13,11 +13,13 @@ from typing import Any, Final, Protocol
 from strangler.config.snapshot import Snapshot
 from strangler.control.audit import Audit
 from strangler.control.console.burndown import Burndown
-from strangler.control.console.changes import MOST, FileChanges, recent
+from strangler.control.console.changes import MOST, recent
 from strangler.control.console.document import document
 from strangler.control.console.known import FIVE, NOW, Known, Window
+from strangler.control.console.proxies import SETTLING, proxies
 from strangler.control.overrides import Book
 from strangler.control.state import State
+from strangler.control.stores import Unrecorded
 from strangler.observe.history import History
 from strangler.observe.numbers import Totals
 
@@ -42,6 +44,10 @@ class Source(Protocol):
         """Return the configuration in force."""
 
     @property
+    def instance(self) -> str:
+        """Return this site's name among those that share the overrides' store."""
+
+    @property
     def slots(self) -> int:
         """Return how many workers there should be."""
 
@@ -60,13 +66,14 @@ class Source(Protocol):
 
 
 class Board:
-    """The months of the burn-down, the changes of the file, and one document of everything."""
+    """The months of the burn-down, and one document of everything."""
 
     def __init__(self, source: Source, state: State) -> None:
         self._source = source
         self._burndown = Burndown(state)
         self._known: tuple[float, str, Known] | None = None
-        self._files = FileChanges()
+        self._served = ("", "")
+        self._changed = 0.0
         self._generation = -1
 
     async def follow(self) -> None:
@@ -83,7 +90,6 @@ class Board:
         """Note a new generation and, if one is due, a point; *now* in Unix seconds."""
         totals = self._source.totals
         snapshot = self._source.snapshot
-        self._files.look(snapshot.generation, snapshot.files, now)
         changed = snapshot.generation != self._generation
         if changed or now >= self._burndown.due:
             self._generation = snapshot.generation
@@ -108,6 +114,24 @@ class Board:
         all_ = window.site().rate
         return {"rate": rate, "share": rate / all_ if all_ else 0.0}
 
+    async def _proxies(self, moment: float) -> list[dict[str, Any]]:
+        """Return every proxy of the fleet; without the store, this one alone."""
+        source = self._source
+        served = (source.snapshot.hash, source.overrides.mark)
+        if served != self._served:
+            self._served, self._changed = served, moment
+        listed: list[dict[str, Any]] = []
+        with contextlib.suppress(Unrecorded):
+            listed = await source.overrides.instances()
+        return proxies(
+            listed,
+            me=source.instance,
+            hash_=served[0],
+            mark=served[1],
+            settled=moment - self._changed > SETTLING,
+            ready=source.ready(),
+        )
+
     async def _gather(self) -> Known:
         moment, source = time.monotonic(), self._source
         # Whoever has just changed something sees it at once.
@@ -117,7 +141,6 @@ class Board:
             if moment - at < _FRESH and mark == known_mark:
                 return known
         totals, now, snapshot = source.totals, time.time(), source.snapshot
-        self._files.look(snapshot.generation, snapshot.files, now)
         entries, _ = await source.audit.read(limit=MOST, before=None, wanted=_every)
         config, listed = source.config(), source.overrides.json()
         known = Known(
@@ -133,8 +156,8 @@ class Board:
             slots=source.slots,
             sick=source.sick,
             overrides_told=listed["overrides"],
-            changes=recent(entries, self._files.json(), config["rejected"], now),
-            instances=instances(source),
+            changes=recent(entries, config["rejected"], now),
+            instances=await self._proxies(moment),
             store=listed["store"],
             points=self._burndown.json(),
         )
@@ -144,16 +167,3 @@ class Board:
 
 def _every(entry: Mapping[str, Any]) -> bool:
     return True
-
-
-def instances(source: Source) -> list[dict[str, Any]]:
-    """Return every proxy of the fleet, this one first."""
-    agrees, said = source.ready()
-    return [
-        {
-            "name": socket.gethostname(),
-            "me": True,
-            "verdict": "good" if agrees else "bad",
-            "say": said[:1].upper() + said[1:] + ".",
-        }
-    ]

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was changed lately, by whom, in words: from the audit log and from the file."""
+"""What was changed lately, by whom, in words: from the audit log."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -11,6 +10,8 @@ from strangler.control.console.answers import RECENT
 
 MOST: Final = 50
 """Changes that are shown."""
+_NO_CHANGE: Final = frozenset({"login", "reload"})
+"""What alone changes nothing: a file that a reload puts in force has an entry of its own."""
 _VERBS: Final = {
     "override.set": "",
     "override.undo": "undone: ",
@@ -19,38 +20,8 @@ _VERBS: Final = {
 }
 
 
-class FileChanges:
-    """When which generation of the file came into force; the first one seen is no change."""
-
-    def __init__(self) -> None:
-        self._seen: int | None = None
-        self._changes: deque[dict[str, Any]] = deque(maxlen=MOST)
-
-    def look(self, generation: int, files: Iterable[str], now: float) -> None:
-        """Note the generation in force at *now* (Unix seconds)."""
-        if self._seen is not None and generation != self._seen:
-            name = next(iter(files), "routes.yaml")
-            self._changes.appendleft(
-                {
-                    "id": f"generation-{generation}",
-                    "time": now,
-                    "say": f"{name}: generation {generation} in force",
-                    "who": "",
-                    "reason": "",
-                    "route": None,
-                    "verdict": None,
-                }
-            )
-        self._seen = generation
-
-    def json(self) -> list[dict[str, Any]]:
-        """Return them, the newest first."""
-        return list(self._changes)
-
-
 def recent(
     entries: Iterable[Mapping[str, Any]],
-    files: Iterable[Mapping[str, Any]],
     rejected: Mapping[str, Any] | None,
     now: float,
 ) -> list[dict[str, Any]]:
@@ -58,12 +29,14 @@ def recent(
 
     Args:
         entries: of the audit log.
-        files: as `FileChanges.json` tells them.
         rejected: the last edit, where it was refused.
         now: Unix seconds.
     """
-    found = [dict(one) for one in files]
-    found += [in_words(entry) for entry in entries if "time" in entry]
+    found = [
+        in_words(entry)
+        for entry in entries
+        if "time" in entry and entry.get("what") not in _NO_CHANGE
+    ]
     if rejected is not None:
         found.append(
             {
@@ -90,8 +63,10 @@ def in_words(entry: Mapping[str, Any]) -> dict[str, Any]:
         kind = entry.get("kind")
         said = _spoken(value) if kind == "stage" else f"{kind} {_spoken(value)}"
         say = f"{_VERBS[what]}{named}: {said}"
+    elif what == "config.accepted":
+        say = f"generation {entry.get('after')} of the file in force"
     else:
-        say = f"{what} {named}".strip()
+        say = f"{what} {subject}".strip()
     return {
         "id": f"{entry.get('at', entry['time'])}",
         "time": float(entry["time"]),

@@ -15,8 +15,10 @@ import pytest
 from strangler.config import load
 from strangler.control.console import answers
 from strangler.control.console.burndown import FILE, Burndown, thinned
+from strangler.control.console.changes import recent
 from strangler.control.console.document import document
 from strangler.control.console.known import Known, Window
+from strangler.control.console.proxies import proxies
 from strangler.control.console.seen import RouteSeen, Seen
 from strangler.control.console.words import number, seconds, share
 from strangler.control.state import State
@@ -335,6 +337,55 @@ def test_the_migration_counts_what_is_left(known: Known) -> None:
     assert told["legacy_share"] == pytest.approx(375 / 430)
     assert told["busiest"][0]["key"] == "/**"
     assert told["until"] == [{"key": "/busca/**", "until": "2020-01-01", "past": True}]
+
+
+# -------------------------------------------------------------------- proxies and changes
+
+
+@pytest.mark.parametrize(
+    ("other", "settled", "verdict", "say"),
+    [
+        ({}, True, "good", "2 of 2 workers serve generation 7."),
+        ({"hash": "old"}, True, "bad", "2 of 2 workers serve generation 7: another file than"),
+        ({"overrides": "4-aa"}, True, "bad", "2 of 2 workers serve generation 7: overrides 4, th"),
+        ({"overrides": "5-zz"}, True, "bad", "2 of 2 workers serve generation 7: other override"),
+        ({"overrides": "4-aa"}, False, "good", "2 of 2 workers serve generation 7, catching up."),
+        ({"workers": "1/2"}, True, "bad", "1 of 2 workers serve generation 7: not all workers."),
+        ({"silent": 44.0}, True, "bad", "Silent for 44 s."),
+    ],
+)
+def test_a_proxy_agrees_or_says_in_what_it_does_not(
+    other: Mapping[str, Any], settled: bool, verdict: str, say: str
+) -> None:
+    word = {"name": "edge-2", "silent": 0.4, "hash": "new", "generation": 7, "workers": "2/2"}
+    listed = [{**word, "overrides": "5-bb", **other}, {**word, "name": "edge-1"}]
+    here, there = proxies(
+        listed, me="edge-1", hash_="new", mark="5-bb", settled=settled, ready=(True, "ok")
+    )
+    assert (here["me"], here["verdict"], here["say"]) == (True, "good", "Ok.")
+    assert there["verdict"] == verdict and there["say"].startswith(say)
+
+
+def test_changes_come_from_the_audit_and_from_what_was_refused() -> None:
+    said = {"subject": "route:/a", "kind": "stage", "who": "ana", "reason": "it fails"}
+    entries = [
+        {"at": 9, "time": 950.0, "what": "override.undo", "before": "legacy", **said},
+        {"at": 5, "time": 940.0, "what": "override.set", "after": "legacy", **said},
+        {"at": 4, "time": 935.0, "what": "login", "who": "ana"},
+        {"at": 3, "time": 930.0, "what": "purge", "subject": "tag x", "who": "ana"},
+        {"at": 2, "time": 900.0, "what": "config.accepted", "before": 1, "after": 2},
+        {"at": 1, "time": -1000.0, "what": "override.set", "after": "live", **said},
+    ]
+    rejected = {"time": 920.0, "text": ["routes.yaml:3:1: S104 …"]}
+    told = recent(entries, rejected, 1000.0)
+    assert [one["say"] for one in told] == [
+        "undone: /a: legacy",
+        "/a: legacy",
+        "purge tag x",
+        "an edit of the file was rejected",
+        "generation 2 of the file in force",
+    ]
+    assert [one["route"] for one in told] == ["/a", "/a", None, None, None]
 
 
 # -------------------------------------------------------------------- the burn-down

@@ -54,7 +54,7 @@ export function Audit() {
   </main>`;
 }
 
-const VERBS = { "override.set": "set", "override.undo": "took back", "override.clear": "cleared", "override.expired": "ended by time:" };
+const VERBS = { "config.accepted": "put a new file in force", login: "signed in", purge: "purged", reload: "asked to read the file anew", "override.set": "set", "override.undo": "took back", "override.clear": "cleared", "override.expired": "ended by time:" };
 
 // From where: `by` is console, cli or api; the browser's long name says little and is left out.
 function where(from) {
@@ -69,7 +69,7 @@ export function Entries({ entries, loading, now }) {
       (one) => html`<li class="row" key=${one.at}>
         <div class="what">
           <p><b>${one.who || "nobody"}</b> ${VERBS[one.what] || one.what}${one.kind ? ` ${one.kind}` : ""} ${one.subject && html`<code>${one.subject.replace(/^(route|upstream|endpoint):/, "")}</code>`}</p>
-          ${(one.before != null || one.after != null) && html`<p class="say">${spoken(one.before ?? "the file")} → ${spoken(one.after ?? "the file")}</p>`}
+          ${one.what.startsWith("override.") && html`<p class="say">${spoken(one.before ?? "the file")} → ${spoken(one.after ?? "the file")}</p>`}
           <p class="more">${one.reason && `“${one.reason}” `}<${When} at=${one.time} now=${now} />${one.from && `, ${where(one.from)}`}</p>
         </div>
       </li>`,

@@ -51,6 +51,7 @@ export function Route() {
         </ul>
       <//>
     </div>
+    ${route.service && route.legacy && html`<${Parity} route=${route} now=${state.time} />`}
     <${Failed} route=${route} me=${state.me} />
     <${Explain} route=${route} />
     <${History} route=${route} state=${state} />
@@ -155,6 +156,23 @@ function Layers({ route }) {
   <//>`;
 }
 
+// What became of the copies to the other side; nothing where none was ever made.
+function Parity({ route, now }) {
+  const [told] = useAnswer(`/-/parity?route=${encodeURIComponent(route.key)}`, Math.round(now / 6));
+  if (!told?.shadowed) return null;
+  const found = Object.entries(told.mismatches);
+  return html`<${Section} id="parity" title="Copies compared" aside=${`since ${clock(told.since)}`}>
+    <p><b>${share(told.parity)}</b> of ${count(told.compared)} pairs are equal. <span class="more">${count(told.shadowed)} copied: ${count(told.equal)} equal, ${count(told.mismatched)} differ, ${count(told.failed)} failed, ${count(told.dropped)} dropped.</span></p>
+    ${found.length > 0 && html`<ul class="bars">${found.map(([word, number]) => html`<li key=${word}><span>${word}</span><b>${count(number)}</b><i style=${{ width: `${(100 * number) / found[0][1]}%` }}></i></li>`)}</ul>`}
+    ${told.samples.slice(0, 5).map(
+      (one) => html`<details key=${one.id}>
+        <summary>${one.word} <span class="more">${one.method} ${one.target}, ${clock(one.at)}</span></summary>
+        <pre tabindex="0" aria-label="What the reader got, and the copy">${one.answered}: ${one.expected}\n${one.copied}: ${one.got}</pre>
+      </details>`,
+    )}
+  <//>`;
+}
+
 function Failed({ route, me }) {
   const [shown, setShown] = useState(false);
   const [told, problem] = useAnswer(shown && me ? `/-/errors?route=${encodeURIComponent(route.key)}` : null);
@@ -163,11 +181,14 @@ function Failed({ route, me }) {
     ${shown && problem && html`<p class="trouble" role="alert">${problem.message}</p>`}
     ${shown && told && !told.errors?.length && html`<${Empty}>None since the workers started.<//>`}
     ${(told?.errors || []).map(
-      (one, i) => html`<details key=${one.id || i} open=${i === 0}>
-        <summary>${one.status || "---"} ${one.error || ""} ${one.time && clock(one.time)} ${one.say || ""}</summary>
-        <pre tabindex="0">${one.text || one.request || JSON.stringify(one, null, 2)}</pre>
+      (one, i) => html`<details key=${one.id} open=${i === 0}>
+        <summary><b>${one.status || "---"}</b> ${one.error} <span class="more">${clock(one.time)}, ${one.target}${one.endpoint && ` at ${one.endpoint}`}</span></summary>
+        <pre tabindex="0" aria-label="The request">${one.request}${one.body}</pre>
+        ${one.response && html`<pre tabindex="0" aria-label="The answer">${one.response}</pre>`}
+        <p class="more">id ${one.id}, from ${one.client}, ${bytes(one.received)} received</p>
       </details>`,
     )}
+    ${told?.silent?.length > 0 && html`<p class="trouble">Not heard: ${told.silent.join(", ")}</p>`}
   <//>`;
 }
 

@@ -19,7 +19,7 @@ export function SignIn({ title, done, close }) {
       await refresh();
       done();
     } catch (problem) {
-      setWrong(problem.message);
+      setWrong(problem.status === 401 ? "This is no token of this site." : problem.message);
       setBusy(false);
       field.current.select();
       field.current.focus();
