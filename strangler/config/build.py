@@ -28,6 +28,7 @@ from strangler.config.snapshot import (
     OverridePolicy,
     Route,
     Site,
+    Tracing,
     Upstream,
 )
 from strangler.config.upstreams import Upstreams
@@ -59,6 +60,7 @@ class Built:
     routes: tuple[Route, ...]
     table: Table[Route]
     overrides: OverridePolicy
+    tracing: Tracing | None
 
 
 def build(
@@ -109,6 +111,7 @@ def build(
         routes=tuple(rule.value for rule in rules),
         table=table,
         overrides=_overrides(top, ctx, folder),
+        tracing=_tracing(top),
     )
 
 
@@ -159,6 +162,15 @@ def _overrides(top: Values, ctx: Context, folder: str) -> OverridePolicy:
         place = values.place("default" if "default" in values else "max")
         ctx.report(place, path, "S104", message)
     return policy
+
+
+def _tracing(top: Values) -> Tracing | None:
+    values: Values | None = top.get("tracing")
+    if values is None or values.bad or "endpoint" not in values:
+        return None
+    said = dict(values)
+    endpoint: Located = said.pop("endpoint")
+    return Tracing(endpoint=endpoint.value.url, **said)
 
 
 def _tiers(top: Values, folder: str) -> dict[str, Tier]:

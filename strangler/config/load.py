@@ -188,6 +188,7 @@ def accept(
         admin=built.admin,
         workers=built.workers,
         overrides=built.overrides,
+        tracing=built.tracing,
         warnings=tuple(_in_order(ctx.diagnostics, names)),
         sources=gathered.sources,
     )

@@ -395,6 +395,15 @@ class OverridePolicy:
     store: str = field(default="file", repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracing:
+    """Where traces go. endpoint: a URL · sample: share of new traces, 0 to 1."""
+
+    endpoint: str
+    sample: float = 0.01
+    service: str = "strangler"
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One file of a configuration: its name as diagnostics print it, and its text."""
@@ -425,5 +434,6 @@ class Snapshot:
     admin: Listen | None = None
     workers: int | None = None
     overrides: OverridePolicy = OverridePolicy()
+    tracing: Tracing | None = None
     warnings: tuple[Diagnostic, ...] = ()
     sources: tuple[Source, ...] = field(default=(), repr=False)

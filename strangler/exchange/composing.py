@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from strangler.exchange.plan import Plan
+from strangler.exchange.traced import request_of
 from strangler.upstream import Upstream
 from strangler.wire.head import RequestFields
 from strangler.wire.request import Request, Via, compose, reader_lines
@@ -53,7 +54,8 @@ def request(exchange: Exchange, upstream: Upstream) -> Request:
         and not exchange._trusted
     ):
         block = b"".join((made.block, made.reader, exchange.id.encode()))
-        return Request(head.method, head.rest, block, made.host_line, None)
+        again = Request(head.method, head.rest, block, made.host_line, None)
+        return again if exchange.trace is None else request_of(exchange, again)
     route = plan.route
     chosen = upstream is plan.target
     target = head.rest
@@ -85,10 +87,11 @@ def request(exchange: Exchange, upstream: Upstream) -> Request:
         edits=plan.request_edits,
     )
     if not alike:
-        return request
+        return request if exchange.trace is None else request_of(exchange, request)
     host_line = request.host_line
     if route.rewrite is None or not chosen:
         connection.told = Composed(
             fields, plan, upstream, via, request.block, host_line, head.authority, reader
         )
-    return Request(head.method, target, request.block + reader + id_, host_line, None)
+    request = Request(head.method, target, request.block + reader + id_, host_line, None)
+    return request if exchange.trace is None else request_of(exchange, request)

@@ -23,6 +23,7 @@ from strangler.observe.counters import (
     LET_GO,
     RUNGS,
     SHADOWED,
+    SPANS,
     WHYS,
     status_word,
 )
@@ -80,6 +81,7 @@ _DOWN: Final = LAYOUT.place("strangler_tier_down_workers")
 _USED: Final = LAYOUT.place("strangler_tier_used_bytes")
 _SIZE: Final = LAYOUT.place("strangler_tier_size_bytes")
 _KEYS: Final = LAYOUT.place("strangler_tier_keys")
+_SPANS: Final = {word: LAYOUT.place("strangler_trace_spans_total", outcome=word) for word in SPANS}
 _CLIENTS: Final = frozenset(("client_aborted", "http_request_error"))
 #: Copies with hits of their own that are waited for before they are added up.
 _MOST_HOT: Final = 256
@@ -218,6 +220,10 @@ class Counts:
         if seconds is not None:
             row[_COPY + bisect_left(COARSE, seconds)] += 1
             row[_COPY_SUM] += int(seconds * 1e6)
+
+    def spans(self, outcome: str, number: int) -> None:
+        """Count spans, whose threads are others than the rest of this."""
+        self.lane.row("tracing")[_SPANS[outcome]] += number
 
     def first_hit(self, ready: Ready, arm: Arm, tally: Tally) -> None:
         """Count the first hit of a copy since it was added up; the next ones it counts itself."""

@@ -21,7 +21,7 @@ from strangler.clock import Ticker
 from strangler.config.snapshot import Snapshot
 from strangler.edge.http1 import Connection
 from strangler.errors import RequestRejected
-from strangler.exchange import answer
+from strangler.exchange import answer, traced
 from strangler.exchange.arms import decide_canary
 from strangler.exchange.cache import Cache
 from strangler.exchange.cached import CachedExchange
@@ -36,6 +36,7 @@ from strangler.exchange.shadow import Shadows
 from strangler.observe.access import AccessLog
 from strangler.observe.kept import Bad, Kept, masked
 from strangler.observe.tails import Tails, Wanted
+from strangler.observe.tracing import Settings, Tracer
 from strangler.resilience import chaos
 from strangler.resilience.breaker import State
 from strangler.rollout import Decision, Overrides
@@ -121,6 +122,8 @@ class Edge:
             overrides=self.in_force.overrides,
         )
         self._named(snapshot)
+        self.tracer: Tracer | None = None
+        self._trace(snapshot)
 
     def swap(self, snapshot: Snapshot) -> None:
         """Use *snapshot* for every request that begins from now on.
@@ -128,6 +131,7 @@ class Edge:
         Upstreams whose definition is unchanged keep their connections.
         """
         self.counts.settle()
+        self._trace(snapshot)
         before = self.view.upstreams
         upstreams = self._upstreams(snapshot, before)
         self.view = View(
@@ -157,6 +161,8 @@ class Edge:
 
     async def close(self) -> None:
         """Drop all upstream connections."""
+        if self.tracer is not None:
+            await self.loop.run_in_executor(None, self.tracer.close)
         self.in_force.close()
         self.counts.settle()
         await self.cache.close()
@@ -237,12 +243,14 @@ class Edge:
             exchange = Exchange(self, connection, head, id_)
             return self._refuse(exchange, RequestRejected(404, "no route"))
         plan = view.plans[match.value]
+        trace = None if self.tracer is None else traced.begin(self.tracer, head)
         if plan.cached is None:
             exchange = Exchange(self, connection, head, id_)
-        elif not trusted and plan.hot and self._hot(connection, head, plan, id_):
+        elif not trusted and plan.hot and trace is None and self._hot(connection, head, plan, id_):
             return None
         else:
             exchange = CachedExchange(self, connection, head, id_)
+        exchange.trace = trace
         if trusted:
             exchange.trust(self._trusts)
         if plan.special:
@@ -422,6 +430,20 @@ class Edge:
         self.caches = bool(self._tiers)
         self.cache = Cache(self, Copies.of(self._tiers, name=snapshot.site.name))
         self._starting = self.loop.create_task(self.cache.start())
+
+    def _trace(self, snapshot: Snapshot) -> None:
+        """Begin to send spans where *snapshot* says so, or end it."""
+        asked, former = snapshot.tracing, self.tracer
+        settings = None
+        if asked is not None:
+            settings = Settings(endpoint=asked.endpoint, sample=asked.sample, service=asked.service)
+        if settings == (former.settings if former is not None else None):
+            return
+        if former is not None:
+            self.loop.run_in_executor(None, former.close)
+        self.tracer = None
+        if settings is not None:
+            self.tracer = Tracer(settings, self._instance, self.counts.spans)
 
     def _named(self, snapshot: Snapshot) -> None:
         self.name = f"{snapshot.site.name}-{self._instance}"

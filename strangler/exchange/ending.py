@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from strangler.exchange import falling
+from strangler.exchange import falling, traced
 from strangler.exchange.counting import Arm
 from strangler.observe.kept import Bad, masked
 from strangler.wire.head import written
@@ -94,6 +94,8 @@ def log(
             sent=exchange._sent, received=exchange._received, error=error, rung=exchange._rung,
             failure=exchange._failure,
         )  # fmt: skip
+    if exchange.trace is not None:
+        traced.ended(exchange, exchange.trace, route, target, reason, error)
     if (error and error not in _CLIENTS) or exchange._status >= 500 or exchange._rung is not None:
         _keep(exchange, route, target, reason, error)
     edge.log(

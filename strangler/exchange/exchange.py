@@ -19,8 +19,10 @@ from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange import answer, composing, ending, falling, itself
 from strangler.exchange.counting import Arm
-from strangler.exchange.fetch import FOR_EVER, SAFE, Answer, Fetch, Fetching, failure_word
+from strangler.exchange.fetch import FOR_EVER, SAFE, Answer, Fetching, failure_word
 from strangler.exchange.plan import Plan
+from strangler.exchange.traced import maker
+from strangler.observe.tracing import Trace
 from strangler.resilience import deadline
 from strangler.resilience.deadline import Deadline
 from strangler.resilience.policy import Rung
@@ -52,7 +54,7 @@ class Exchange:
     ``private_lines`` are lines of the response (each behind its CRLF) that make it this reader's
     alone; ``shadow`` is there where the request is copied to the other side; ``body_begun`` is the
     beginning of the request body and ``bad_answer`` the head of an upstream's bad answer, for who
-    wants to see them when it has ended.
+    wants to see them when it has ended; ``trace`` is there where it is sampled.
     """
 
     __slots__ = (
@@ -97,6 +99,7 @@ class Exchange:
         "private_lines",
         "scheme",
         "shadow",
+        "trace",
     )
 
     _arm: Arm
@@ -138,6 +141,7 @@ class Exchange:
         self._waits_total: Waits[Exchange] | None = None
         self._attempts = 0
         self.bad_answer = self.body_begun = b""
+        self.trace: Trace | None = None
         self._first_byte = 0.0
         self._time = time.time()
         self._began = time.monotonic()
@@ -249,7 +253,7 @@ class Exchange:
         key = terms.retry.idempotency_key
         keyed = key is not None and b"\n" + key + b":" in self._head.fields.lower
         sink = self if self.shadow is None else self.shadow.over(self)
-        make = terms.makes or Fetch
+        make = maker(terms, request)
         fetch = make(sink, upstream, request, terms, deadline=self._deadline, keyed=keyed)
         self._fetch = fetch
         if replay:

@@ -29,12 +29,13 @@ from strangler.cache.tiers.tier import BodyLost
 from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
 from strangler.exchange.copies import Copies, Found, Standby
-from strangler.exchange.fetch import Answer, Fetch, Fetching, failure_word
+from strangler.exchange.fetch import Answer, Fetching, failure_word
 from strangler.exchange.parts import completed, joined_with_held
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.reader import Reader, Told
 from strangler.exchange.spill import Spill
 from strangler.exchange.stream import Stream
+from strangler.exchange.traced import maker
 from strangler.resilience.protection import Kind
 from strangler.upstream import Upstream
 from strangler.wire.framing import Body, Length
@@ -265,11 +266,10 @@ class Fill:
     def _ask(self, *, anew: bool = False) -> None:
         """Ask the upstream; *anew*: without the validators that a 304 did not match."""
         lookup = self.lookup
-        validators = [] if anew else lookup.validators
         ranged = b"range" in self._head.fields
-        request = asking_for_store(
-            self._request, validators, whole=lookup.outcome == "complete" or not ranged
-        )
+        whole = lookup.outcome == "complete" or not ranged
+        known = [] if anew else lookup.validators
+        request = asking_for_store(self._request, known, whole=whole)
         if anew:
             self.lookup = Lookup("miss", forward=lookup.forward)
         plan = self._plan
@@ -277,7 +277,7 @@ class Fill:
         terms, within = plan.terms_for(self._upstream, self.kind), plan.within(time.monotonic())
         shadow = None if lookup.outcome == "complete" else self.shadow
         sink = self if shadow is None else shadow.over(self, stored=True, whole=not ranged)
-        make = terms.makes or Fetch
+        make = maker(terms, request)
         self._fetch = fetch = make(sink, self._upstream, request, terms, deadline=within)
         fetch.start()
 

@@ -14,6 +14,7 @@ from time import monotonic
 
 from strangler.errors import AttemptFailed
 from strangler.exchange.fetch import FOR_EVER, Answer, Fetch, Sink, Terms
+from strangler.exchange.traced import Traced
 from strangler.resilience import hedge
 from strangler.resilience.deadline import Deadline
 from strangler.resilience.failure import is_failure
@@ -171,7 +172,8 @@ class Hedged:
 
     def _made(self, request: Request, terms: Terms) -> Fetch:
         runner = _Runner(self)
-        runner.fetch = Fetch(
+        make = Fetch if request.trace is None else Traced
+        runner.fetch = make(
             runner, self.upstream, request, terms, deadline=self._deadline, keyed=self._keyed
         )
         return runner.fetch

@@ -132,9 +132,11 @@ class Pair:
         connection.told = kept
         if self.stored:
             request = asking_for_store(request, (), whole=self.whole_only)
-        return Request(
+        copy = Request(
             request.method, request.target, request.block + MARKED, request.host_line, None
         )
+        copy.trace = request.trace
+        return copy
 
     def ended(self, owner: object) -> None:
         """Learn that *owner* is over: what isn't whole by now will never be."""

@@ -22,6 +22,7 @@ from strangler.errors import AttemptFailed
 from strangler.exchange.fetch import Fetch, Terms
 from strangler.exchange.pair import LARGEST, Gathered, Pair, seen
 from strangler.exchange.plan import Plan
+from strangler.exchange.traced import Traced
 from strangler.migrate.ledger import Dropped, Ledger, difference_of
 from strangler.migrate.parity import Answer, Difference, compare
 from strangler.observe.events import announce
@@ -111,6 +112,12 @@ class _CopyFetch(Fetch):
             self._sink.fetch_failed(error)
 
 
+class _TracedCopy(Traced, _CopyFetch):
+    """The same, in a trace: a span that says that it is a shadow's."""
+
+    __slots__ = ()
+
+
 class _Copy:
     """A copy under way: the sink of its fetch."""
 
@@ -127,9 +134,8 @@ class _Copy:
         self._began = time.monotonic()
         within = pair.plan.within(self._began)
         request = pair.request()
-        self._fetch: _CopyFetch | None = _CopyFetch(
-            self, pair.other, request, terms, deadline=within
-        )
+        make = _CopyFetch if request.trace is None else _TracedCopy
+        self._fetch: _CopyFetch | None = make(self, pair.other, request, terms, deadline=within)
 
     def start(self) -> None:
         """Ask the other side."""

@@ -39,6 +39,7 @@ WHYS: Final = (
 )
 """Why a rung answered: the words of `fallback.when`, and of operators; statuses by their class."""
 CACHED: Final = ("edge", "shared", "archive", "stale", "confirmed", "miss", "pass", "bypass")
+SPANS: Final = ("exported", "dropped", "failed")
 BREAKERS: Final = ("closed", "half_open", "open")
 STAGES: Final = ("legacy", "shadow", "canary", "live", "sealed", "retired", "none")
 """A route's stage; none: a redirect, a page or gone."""
@@ -117,6 +118,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "refused": (),
     "upstream": ("upstream",),
     "tier": ("tier",),
+    "tracing": (),
 }
 """The labels that all counters of a family carry."""
 
@@ -288,6 +290,13 @@ COUNTERS: Final[tuple[Counter, ...]] = (
         name="strangler_lost_log_lines_total",
         labels={"process": ()},
         doc="Lines of the access log that were dropped because the disk or pipe did not keep up.",
+    ),
+    Counter(
+        name="strangler_trace_spans_total",
+        family="tracing",
+        labels={"outcome": SPANS},
+        doc="Spans of sampled exchanges: taken by the collector, dropped since too many waited, or"
+        " given up.",
     ),
     Counter(
         name="strangler_build_info",

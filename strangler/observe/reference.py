@@ -38,6 +38,7 @@ _TITLES: Final = {
     "refused": "Requests without a route",
     "upstream": "Upstreams",
     "tier": "The cache's tiers",
+    "tracing": "Traces",
     "": "Configuration and processes",
 }
 

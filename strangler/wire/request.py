@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from strangler.wire.forward import forwarded_node, named, request_block, without
 from strangler.wire.head import RequestFields, RequestHead, members
@@ -30,10 +30,11 @@ class Request:
 
     ``target`` is the origin form without the endpoint's prefix; ``block`` the field block from
     its first CRLF, without the final one; ``host_line`` is None where the endpoint's own Host is
-    to be sent. ``length``: Content-Length, None: no body; -1: chunked.
+    to be sent. ``length``: Content-Length, None: no body; -1: chunked. ``trace``: whose attempts
+    are spans of what, for who knows; None: nobody's.
     """
 
-    __slots__ = ("block", "host_line", "length", "method", "target", "upgrade")
+    __slots__ = ("block", "host_line", "length", "method", "target", "trace", "upgrade")
 
     def __init__(
         self,
@@ -50,6 +51,15 @@ class Request:
         self.host_line = host_line
         self.length = length
         self.upgrade = upgrade
+        self.trace: Any = None
+
+    def also(self, lines: bytes) -> Request:
+        """Return this request with further *lines*, a CRLF before each."""
+        made = Request(
+            self.method, self.target, self.block + lines, self.host_line, self.length, self.upgrade
+        )
+        made.trace = self.trace
+        return made
 
     def head(self, host: bytes, prefix: bytes = b"", also: bytes = b"") -> bytes:
         """Return the whole head for an endpoint with this Host and path *prefix*.
@@ -217,9 +227,9 @@ def bearing(request: Request, token: bytes) -> Request:
 
 def with_target(request: Request, target: bytes) -> Request:
     """Return *request* asking for *target*."""
-    return Request(
-        request.method, target, request.block, request.host_line, request.length, request.upgrade
-    )
+    made = request.also(b"")
+    made.target = target
+    return made
 
 
 def asking_for_store(
@@ -235,4 +245,6 @@ def asking_for_store(
     if whole:
         block = without(block, block.lower(), _RANGE)
     block = block[:-1] + b"".join(b"\r\n%b: %b" % pair for pair in validators)
-    return Request(request.method, request.target, block, request.host_line, request.length)
+    made = Request(request.method, request.target, block, request.host_line, request.length)
+    made.trace = request.trace
+    return made

@@ -14,7 +14,16 @@ from strangler.config.blocks import Block, Either, Many, Option
 from strangler.config.scalars import Text, Whole
 from strangler.config.schema.policies import DEFAULTS, PRESETS
 from strangler.config.schema.routes import ROUTES
-from strangler.config.schema.site import LIMITS, LISTEN, OVERRIDES, OWNER, SITE, TIERS, Workers
+from strangler.config.schema.site import (
+    LIMITS,
+    LISTEN,
+    OVERRIDES,
+    OWNER,
+    SITE,
+    TIERS,
+    TRACING,
+    Workers,
+)
 from strangler.config.schema.upstreams import UPSTREAMS
 from strangler.config.values import Address
 
@@ -69,6 +78,7 @@ FILE: Final = Block(
         ),
         Option(name="tiers", kind=TIERS, doc="Where the cache lives."),
         Option(name="overrides", kind=OVERRIDES, doc="What operators choose at run time."),
+        Option(name="tracing", kind=TRACING, doc="Traces by OpenTelemetry."),
         Option(name="defaults", kind=DEFAULTS, doc="The policies of a route that says nothing."),
         Option(name="presets", kind=PRESETS, doc="Policies under a name."),
         Option(

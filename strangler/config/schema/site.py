@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from strangler.config.blocks import Block, Many, Option, OrNone
-from strangler.config.scalars import Duration, Size, Text, Whole
+from strangler.config.scalars import Duration, Share, Size, Text, Whole
 from strangler.config.values import (
     TOKEN,
     Address,
@@ -14,6 +14,7 @@ from strangler.config.values import (
     OverrideStore,
     SiteHost,
     Store,
+    Url,
 )
 
 
@@ -222,6 +223,34 @@ TIERS: Final = Block(
             kind=OrNone(TIER),
             default='{store: "sqlite:var/archive.db"}',
             doc="The last rung.",
+        ),
+    ),
+)
+
+TRACING: Final = Block(
+    "tracing",
+    "Send traces by OpenTelemetry's OTLP over HTTP; absent: nothing is traced.",
+    (
+        Option(
+            name="endpoint",
+            kind=Url(unix=False),
+            required=True,
+            example='"http://127.0.0.1:4318"',
+            doc="The collector; `/v1/traces` is added. `OTEL_EXPORTER_OTLP_HEADERS` gives fields, "
+            "such as a token.",
+        ),
+        Option(
+            name="sample",
+            kind=Share(),
+            default="1%",
+            doc="How many of the requests that come without a `traceparent` are traced; one that "
+            "has it decides by its sampled flag.",
+        ),
+        Option(
+            name="service",
+            kind=Text("a name", r"[^\x00-\x1f\x7f]{1,100}"),
+            default="strangler",
+            doc="What this edge is called in traces: `service.name`.",
         ),
     ),
 )
