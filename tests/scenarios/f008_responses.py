@@ -493,9 +493,13 @@ EMPTY = [
 
 @pytest.fixture(scope="module")
 def edge(origin: Upstream):
-    upstream = {"url": origin, "timeout": {"first_byte": "300ms", "between": "300ms"}}
+    upstream = {"url": origin, "timeout": {"first_byte": "900ms", "between": "300ms"}}
+    # What tells that all is well isn't to be judged by a busy machine's clock.
+    patient = {"to": "legacy", "timeout": {"first_byte": "10s", "between": "10s"}}
+    routes = {"/**": "legacy", "/probe": patient}
     # Every case is a failure of this one upstream: the breaker is for other tests.
-    with Edge(configuration(upstreams={"legacy": upstream}, limits={"drain": "1s"})) as made:
+    text = configuration(routes, upstreams={"legacy": upstream}, limits={"drain": "1s"})
+    with Edge(text) as made:
         yield made
 
 

@@ -15,7 +15,8 @@ class _Node(Redis):
     name = "redis-cluster"
 
     def command(self) -> list[str]:
-        cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
+        # Long enough that a busy machine takes no node for dead, which costs its slots.
+        cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "3000"]
         # The bus's own port would be ten thousand above, which may be the ephemeral range.
         cluster += ["--cluster-port", str(self.port - 1)]
         # With a slot that nobody has, the others go on.
