@@ -425,6 +425,7 @@ class Book:
         now = time.time()
         listed = await self.store.instances()
         for one in listed:
+            one.pop("rollout", None)  # for `fleet`, and long
             one["silent"] = round(max(now - float(one["at"]), 0.0), 1)
         return sorted(listed, key=lambda one: str(one["name"]))
 

@@ -29,13 +29,14 @@ from strangler.control.asking import Asking
 from strangler.control.audit import Audit
 from strangler.control.console.board import Board
 from strangler.control.desk import Desk
+from strangler.control.fleet import MEMBER, hear
 from strangler.control.health import SILENT, Checks
 from strangler.control.overrides import Book
 from strangler.control.parity import Parity
 from strangler.control.prober import Prober
 from strangler.control.promoting import Promoting
 from strangler.control.readiness import saved_within_a_day
-from strangler.control.rollout import Rollout, drives
+from strangler.control.rollout import Rollout
 from strangler.control.sessions import Sessions
 from strangler.control.state import State
 from strangler.control.stores import make_store
@@ -136,7 +137,7 @@ class Control:
             snapshot=lambda: self._snapshot,
             totals=self.totals,
             saved=self._saved,
-            drives=lambda: drives(self.overrides.store, job.instance),
+            hear=lambda: hear(self.overrides.store, job.instance),
             epoch=epoch(),
         )
         self.arm_key = job.arm_key
@@ -341,6 +342,7 @@ class Control:
     def _presence(self) -> dict[str, Any]:
         """Return what the other instances of a fleet get to know of this one."""
         return {
+            MEMBER: self.rollout.words() if self.overrides.store.kind != "file" else {},
             "pid": os.getpid(),
             "generation": self._snapshot.generation,
             "hash": self._snapshot.hash,

@@ -223,6 +223,7 @@ class Promoting:
                 "legacy": shown(here.pair.legacy, arms.get("legacy"), seconds),
                 "service": shown(here.pair.service, arms.get("service"), seconds),
                 "since": round(progress.measured, 3),
+                "edges": here.edges,
             },
             "gates": [
                 {

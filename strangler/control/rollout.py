@@ -5,9 +5,8 @@ A step is an override of the route's stage, so it is in force everywhere, surviv
 undone and is in the audit log. What is only this instance's, where a route is on its way and what
 its arms have done since the step began, lies in ``rollout.json`` in the state folder.
 
-In a fleet one instance drives: of those that the store knows to be alive, the first by name. Each
-compares what it has seen itself. Should two drive for a moment, the second one's step is refused by
-the store, because the overrides have changed under it.
+In a fleet one instance drives (`fleet`), and judges by what all have seen. Should two drive for a
+moment, the second one's step is refused by the store: the overrides have changed under it.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from strangler.config.diagnostics import did_you_mean
 from strangler.config.snapshot import Route, Snapshot, Upstream
 from strangler.control.arms import Measured, Pair, kept, read
 from strangler.control.choice import LONGEST_REASON, Choice, find_route
+from strangler.control.fleet import SAME, Fleet, Word, kept_progress, read_progress
 from strangler.control.handler import Asker, Rejected
 from strangler.control.overrides import Book
 from strangler.control.readiness import Peaks, legacy_rate
 from strangler.control.state import State
-from strangler.control.stores import Store, Unrecorded
 from strangler.observe.events import announce
 from strangler.observe.numbers import Arms, Totals
-from strangler.rollout import Override, Overrides, Stage, parse_stage
+from strangler.rollout import Override, Overrides, Stage
 from strangler.rollout.gate import Gate, Seen, judge
 from strangler.rollout.override import SITE, subject_of
 from strangler.rollout.promotion import (
@@ -59,8 +58,6 @@ _SAVE: Final = 10.0
 _SAVE_IDLE: Final = 300.0
 _PEAK: Final = 10.0
 _DAY: Final = 86_400.0
-#: Seconds for which an instance counts as alive after it was heard of.
-_ALIVE: Final = 5.0
 #: Seconds after which an override that says what the file says is taken back.
 _SETTLED: Final = 10.0
 #: The verbs that the clock may go on from; a stage said outright is a person's.
@@ -83,7 +80,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a route stands now."""
+    """How a route stands now; *edges*: how many have seen what *pair* says."""
 
     route: Route
     stage: Stage
@@ -94,6 +91,7 @@ class Standing:
     progress: Progress
     outlook: Outlook
     saved: int | None = None
+    edges: int = 1
 
     @property
     def timed(self) -> bool:
@@ -112,29 +110,34 @@ class Rollout:
         snapshot: Callable[[], Snapshot],
         totals: Totals,
         saved: Callable[[str], int | None],
-        drives: Callable[[], Awaitable[bool]],
+        hear: Callable[[], Awaitable[Fleet]],
         epoch: str,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Move stages in *book* by what *totals* say.
 
-        saved: answers of a live route that legacy gave within a day, None: not known · drives:
-        whether this instance is the one whose clock counts · epoch: names this life of the site.
+        saved: answers of a live route that legacy gave within a day, None: not known · hear: what
+        the other instances say, and whose clock counts · epoch: names this life of the site.
         """
         self.peaks = Peaks()
-        self.driving = False
+        self._fleet = Fleet()
         self._book = book
         self._state = state
         self._snapshot = snapshot
         self._totals = totals
         self._saved = saved
-        self._drives = drives
+        self._hear = hear
         self._now = now
         self._measured = Measured(epoch)
         self._tracks: dict[str, Track] = {}
         self._save_at = self._peak_at = 0.0
         self._overdue: dict[str, int] = {}
         self._load()
+
+    @property
+    def driving(self) -> bool:
+        """Whether this instance's clock is the one that counts."""
+        return self._fleet.driving
 
     async def run(self) -> None:
         """Consider every route once a second, for ever."""
@@ -156,7 +159,7 @@ class Rollout:
             self._peak_at = now + _PEAK
             seconds = max(min(self._totals.span(60.0), 60.0), _PEAK)
             self.peaks.saw(now, legacy_rate(self._totals.recent(60.0), seconds))
-        self.driving = await self._drives()
+        self._fleet = await self._hear()
         arms: Arms = {}
         canaries = []
         for route in routes:
@@ -196,7 +199,8 @@ class Rollout:
         override = overrides.of("stage", subject_of("route", route.key))
         stage = effective(route, override)
         track = self._follow(route, stage, override, arms, now)
-        pair = self._measured.seen(route.key, arms)
+        heard = self._fleet.seen(route.key, track.progress) if stage.word == "canary" else []
+        pair = sum(heard, self._measured.seen(route.key, arms))
         if stage.share == WHOLE and track.reference is not None:
             pair = replace(pair, legacy=track.reference)
         gates = route.canary.gates
@@ -206,7 +210,10 @@ class Rollout:
         brakes = brakes_of(overrides, route.key, override, now)
         saved = self._saved(route.key) if stage.word == "live" else None
         seen = outlook(route.canary, track.progress, judged, brakes, now, saved=saved)
-        return Standing(route, stage, override, pair, judged, brakes, track.progress, seen, saved)
+        return Standing(
+            route, stage, override, pair, judged, brakes, track.progress, seen, saved,
+            1 + len(heard),
+        )  # fmt: skip
 
     def _follow(
         self, route: Route, stage: Stage, override: Override | None, arms: Arms, now: float
@@ -217,6 +224,7 @@ class Rollout:
         if track is not None and track.progress.stage == stage:
             if stage.word == "canary" and key not in self._measured:
                 self._measured.begin(key, arms)
+            self._adopt(key, track, arms)
             return track
         began = min(override.created, now) if override is not None else now
         progress = Progress.of(stage, began)
@@ -232,6 +240,15 @@ class Rollout:
             self._measured.forget(key)
         self._save_at = 0.0
         return track
+
+    def _adopt(self, key: str, track: Track, arms: Arms) -> None:
+        """Be where the driver says that the route is, so that whoever follows it goes on there."""
+        word = self._fleet.driver.get(key)
+        if word is None or word.progress.stage != track.progress.stage:
+            return
+        if word.progress.measured > track.progress.measured + SAME:
+            self._measured.begin(key, arms)
+        track.progress = word.progress
 
     def _reference(self, key: str, arms: Arms, track: Track) -> Seen | None:
         """Return what legacy has done, for when nobody is left to compare with."""
@@ -399,6 +416,15 @@ class Rollout:
         else:
             self._measured.forget(key)
 
+    def words(self) -> dict[str, Any]:
+        """Return what the others of a fleet get to know."""
+        arms = self._totals.numbers()
+        return {
+            key: Word(track.progress, self._measured.seen(key, arms)).json()
+            for key, track in self._tracks.items()
+            if track.progress.stage.word == "canary"
+        }
+
     # ---------------------------------------------------------------- what outlives this process
 
     async def save(self) -> None:
@@ -432,25 +458,6 @@ class Rollout:
         for key in [one for one in self._tracks if one not in keys]:
             del self._tracks[key]
             self._measured.forget(key)
-
-
-async def drives(store: Store, name: str) -> bool:
-    """Tell whether the instance *name* is the one whose clock counts.
-
-    Of the instances that share a store, the first by name of those heard of lately; nobody while
-    the store is gone, which takes no step anyway.
-    """
-    if store.kind == "file":
-        return True
-    if store.trouble:
-        return False
-    try:
-        there = await store.instances()
-    except Unrecorded:
-        return False
-    now = time.time()
-    living = [str(one["name"]) for one in there if now - float(one["at"]) < _ALIVE]
-    return bool(living) and min(living) == name
 
 
 def has_sides(route: Route) -> bool:
@@ -531,27 +538,11 @@ def _failed(standing: Standing, why: str) -> dict[str, Any]:
 
 
 def _kept(track: Track) -> dict[str, Any]:
-    progress = track.progress
-    return {
-        "stage": str(progress.stage),
-        "began": progress.began,
-        "measured": progress.measured,
-        "rests_until": progress.rests_until,
-        "failures": progress.failures,
-        "failed": progress.failed,
-        "reference": None if track.reference is None else kept(track.reference),
-    }
+    reference = None if track.reference is None else kept(track.reference)
+    return kept_progress(track.progress) | {"reference": reference}
 
 
 def _track(told: Mapping[str, Any]) -> Track:
     """Read what `_kept` wrote. Raises KeyError, TypeError, ValueError."""
-    failed, reference = told["failed"], told["reference"]
-    progress = Progress(
-        parse_stage(told["stage"]),
-        float(told["began"]),
-        float(told["measured"]),
-        float(told["rests_until"]),
-        int(told["failures"]),
-        None if failed is None else int(failed),
-    )
-    return Track(progress, reference=None if reference is None else read(reference))
+    reference = told["reference"]
+    return Track(read_progress(told), None if reference is None else read(reference))

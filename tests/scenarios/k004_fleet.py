@@ -50,6 +50,10 @@ def test_one_drives_and_the_other_takes_over(text: str) -> None:
         assert "rollout.promoted" in driver.log
         assert "rollout.promoted" not in heir.log
 
+        # Gates look at what both have seen.
+        for edge in edges:
+            until(lambda edge=edge: rollout(edge, "/later/**")["arms"]["edges"] == 2)
+
         # A tester's cookie of one is believed by the other.
         cookie = post(driver, "/arm", route="/tested/**", arm="service")[1]["cookie"]
         with heir.client() as client:

@@ -19,10 +19,11 @@ from strangler.config.snapshot import Snapshot
 from strangler.control.arms import Measured, pair_of
 from strangler.control.audit import Audit
 from strangler.control.choice import Choice
+from strangler.control.fleet import MEMBER, Fleet, Word, _words, hear
 from strangler.control.handler import Asker
 from strangler.control.overrides import Book
 from strangler.control.readiness import Peaks, readiness, saved_within_a_day
-from strangler.control.rollout import FILE, Rollout, drives
+from strangler.control.rollout import FILE, Rollout
 from strangler.control.state import State
 from strangler.control.stores import FileStore
 from strangler.control.stores.store import Kept, Unrecorded
@@ -68,6 +69,7 @@ class Site:
         self.store = FileStore(store)
         self.passed = 0.0
         self.is_driver = True
+        self.peers: list[Site] | None = None
         self.snapshot = self.read(text)
         self.start()
 
@@ -94,7 +96,7 @@ class Site:
             snapshot=lambda: self.snapshot,
             totals=self.totals,
             saved=lambda key: None,
-            drives=self._drives,
+            hear=self._hear,
             epoch=epoch,
             now=lambda: time.time() + self.passed,
         )
@@ -102,8 +104,13 @@ class Site:
     async def _tell(self) -> tuple[int, int]:
         return 1, 1
 
-    async def _drives(self) -> bool:
-        return self.is_driver
+    async def _hear(self) -> Fleet:
+        if self.peers is None:
+            return Fleet(driving=self.is_driver)
+        words = {peer: _words({MEMBER: json.loads(json.dumps(peer.rollout.words()))})
+                 for peer in self.peers}  # fmt: skip
+        driver = next((words[peer] for peer in self.peers if peer.is_driver), {})
+        return Fleet(self.is_driver, driver, tuple(words.values()))
 
     async def look(self) -> None:
         """Take what the store has."""
@@ -428,7 +435,7 @@ class Shared:
 def test_one_instance_drives(ages: dict[str, float], driver: str | None) -> None:
     async def work() -> None:
         store: Any = Shared(**ages)
-        found = [name for name in ("a", "b") if await drives(store, name)]
+        found = [name for name in ("a", "b") if (await hear(store, name)).driving]
         assert found == ([driver] if driver else [])
 
     run(work())
@@ -438,9 +445,94 @@ def test_nobody_drives_without_the_store(tmp_path: Path) -> None:
     async def work() -> None:
         store: Any = Shared(a=0.1)
         store.trouble = "connection refused"
-        assert not await drives(store, "a")
+        assert not (await hear(store, "a")).driving
         file: Any = FileStore(tmp_path / "x")
-        assert await drives(file, "whatever")
+        assert (await hear(file, "whatever")).driving
+
+    run(work())
+
+
+def test_what_another_release_says_otherwise_is_left_out(make: Any) -> None:
+    async def work() -> None:
+        site = make()
+        await tick(site)
+        words = json.loads(json.dumps(site.rollout.words()))
+        told: Any = {MEMBER: {**words, "/a": {}, "/b": [], "/c": {"progress": {}, "arms": 1}}}
+        assert _words(told) == {KEY: Word.parse(words[KEY])}
+        for other in ({}, {MEMBER: None}, {MEMBER: [1]}):
+            assert _words(other) == {}
+
+    run(work())
+
+
+def fleet(make: Any, **given: Any) -> tuple[Site, Site]:
+    """Return two instances that hear each other; the first drives."""
+    one, other = make("a", **given), make("b", **given)
+    one.peers, other.peers, other.is_driver = [other], [one], False
+    return one, other
+
+
+async def beat(*sites: Site) -> None:
+    for _ in range(2):
+        for site in sites:
+            await site.look()
+            await site.rollout.tick()
+
+
+def test_gates_compare_what_the_whole_fleet_has_seen(make: Any) -> None:
+    async def work() -> None:
+        one, other = fleet(make)
+        await beat(one, other)
+        for site in (one, other):
+            end(site.legacy, 30)
+            end(site.service, 30)  # of 50 that are asked for
+        await beat(one, other)
+        for site in (one, other):
+            standing = site.rollout.stand(KEY)[0]
+            assert (standing.pair.service.answers, standing.edges) == (60, 2)
+        one.passed = other.passed = 601
+        await beat(one, other)
+        assert one.stage == other.stage == "canary 25%"
+
+    run(work())
+
+
+def test_a_service_that_fails_behind_another_edge_fails_the_gate(make: Any) -> None:
+    async def work() -> None:
+        one, other = fleet(make, stage="canary 25%")
+        await beat(one, other)
+        end(one.legacy, 100)
+        end(one.service, 100)
+        end(other.service, 100, 500)
+        await beat(one, other)
+        assert one.stage == other.stage == "canary 5%"
+
+    run(work())
+
+
+def test_whoever_takes_over_goes_on_where_the_driver_was(make: Any) -> None:
+    async def work() -> None:
+        one, other = fleet(make, stage="canary 25%", on_fail="hold")
+        await beat(one, other)
+        end(one.legacy, 100)
+        end(one.service, 100, 500)
+        end(other.service, 100, 500)
+        await beat(one, other)
+        before = one.rollout.stand(KEY)[0].progress
+        assert before.failures == 1
+        assert other.rollout.stand(KEY)[0].progress == before
+        # What failed before the rest counts for nobody after it.
+        one.passed = other.passed = before.measured - time.time() + 2
+        await beat(one, other)
+        assert one.rollout.stand(KEY)[0].pair.service.answers == 0
+        one.is_driver, other.is_driver, other.peers = False, True, []
+        await beat(other)
+        assert other.rollout.stand(KEY)[0].progress.failures == 1
+        end(other.legacy, 100)
+        end(other.service, 100)
+        other.passed += 601
+        await beat(other)
+        assert other.stage == "canary 100%"
 
     run(work())
 
