@@ -129,7 +129,10 @@ class Book:
         self._keep(self._beat())
 
     async def close(self) -> None:
-        """Stop following."""
+        """Stop following, once a change that has been recorded is in the audit log, too."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL):
+                await self._changing.acquire()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -243,6 +246,7 @@ class Book:
         began = time.monotonic()
         async with self._changing:
             entries: list[Entry] = []
+            others: list[Entry] = []
             for _ in range(_TRIES):
                 before = self._kept
                 edited = edit(before.overrides)
@@ -254,6 +258,7 @@ class Book:
                 try:
                     await self.store.write(kept, before if self._begun else None)
                 except Moved as moved:
+                    others += _news(before, moved.kept)
                     self._take(moved.kept)
                     continue
                 except Unrecorded as problem:
@@ -262,7 +267,7 @@ class Book:
                 break
             else:
                 raise Rejected(503, "cannot be recorded: others change the overrides all the time")
-            audited, workers = await asyncio.gather(self.audit.add(*entries), self._tell())
+            audited, workers = await asyncio.gather(self.audit.add(*others, *entries), self._tell())
         for entry in entries:
             _tell_of(entry)
         return Done(override, overrides.version, workers, time.monotonic() - began, audited)
@@ -277,12 +282,8 @@ class Book:
         elif kept.number == known.number:
             self._begun = True
         elif kept.newer_than(known):
-            same = kept.epoch == known.epoch
-            since = known.overrides.version if same else -1
+            entries = _news(known, kept)
             self._take(kept)
-            entries = [
-                dict(one) | {"via": "store"} for one in kept.recent if one["version"] > since
-            ] if same else []  # fmt: skip
             self._keep(self._serve(entries))
         else:
             # The store has lost what it had acknowledged: a failover, or a restart from a copy.
@@ -466,6 +467,21 @@ def read_copy(folder: Path, store: str = "") -> Kept | None:
         announce("overrides.unreadable", level=logging.ERROR, file=str(folder / FILE),
                  error=str(problem))  # fmt: skip
         return None
+
+
+def _news(known: Kept, kept: Kept) -> list[Entry]:
+    """Return what the audit says of how others have come from *known* to *kept*."""
+    since = known.overrides.version
+    if known.epoch != kept.epoch:
+        # The first document that is seen is no change; another epoch in its place is one.
+        entry: Entry = {"what": "override.begun_anew", "who": "", "via": "store"}
+        return [entry | {"before": since, "after": kept.overrides.version}] if since else []
+    entries = [dict(one) | {"via": "store"} for one in kept.recent if one["version"] > since]
+    first = min((one["version"] for one in entries), default=kept.overrides.version + 1)
+    if first > since + 1:  # only the last changes come along; others' logs have the rest
+        entry = {"what": "override.missed", "who": "", "via": "store"}
+        entries.insert(0, entry | {"before": since, "after": first - 1})
+    return entries
 
 
 def _entry(what: str, asker: Asker, reason: str, one: Override) -> Entry:
