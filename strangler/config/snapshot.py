@@ -140,11 +140,15 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Limits of one fetch's steps in seconds; total limits all attempts together."""
+    """Limits of one fetch's steps in seconds.
+
+    attempt: one attempt from its beginning to its end · total: all attempts together.
+    """
 
     connect: float = 1.0
     first_byte: float = 20.0
     between: float = 60.0
+    attempt: float | None = None
     total: float | None = None
 
 

@@ -50,8 +50,8 @@ class Terms:
 
     replay: bytes of the request body that are kept for another attempt · circuit: the breaker
     that is asked, the upstream's or the route's own · gates: passed in this order · kind: on
-    whose behalf · tokens: what gives the token that each attempt shows · makes: what makes a
-    fetch, where `Fetch` alone won't do.
+    whose behalf · attempt: seconds for one attempt, None: no bound · tokens: what gives the token
+    that each attempt shows · makes: what makes a fetch, where `Fetch` alone won't do.
     """
 
     limits: TimeLimits
@@ -60,6 +60,7 @@ class Terms:
     circuit: Circuit | Shut | None
     gates: tuple[Gate, ...]
     kind: Kind = "live"
+    attempt: float | None = None
     tokens: Bearer | None = None
     makes: Callable[..., Fetching] | None = None
 
@@ -158,6 +159,7 @@ class Fetch:
         "_began",
         "_body",
         "_body_ended",
+        "_clock",
         "_connecting",
         "_connection",
         "_held",
@@ -216,6 +218,7 @@ class Fetch:
         self._held: Answer | None = None
         self._timer: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._bearer = ""
+        self._clock: asyncio.TimerHandle | None = None
         self._renewed = False
         self._retries = 0
         self._repeats = False
@@ -375,6 +378,8 @@ class Fetch:
         self.attempts += 1
         if self.attempts == 1 and not self._repeats:
             upstream.budget.attempted(self._began)
+        if self.terms.attempt is not None:
+            self._limit_attempt(self.terms.attempt)
         if not fresh:
             connection = endpoint.take(repeatable=self.request.method in SAFE)
             if connection is not None:
@@ -382,6 +387,21 @@ class Fetch:
                 return
         self._connecting = True
         endpoint.connect(self)
+
+    def _limit_attempt(self, seconds: float) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+        self._clock = asyncio.get_running_loop().call_later(seconds, self._attempt_expired)
+
+    def _attempt_expired(self) -> None:
+        """End an attempt that takes too long, whatever it is doing; between two there is none."""
+        self._clock = None
+        if self._connecting and self.endpoint is not None:
+            self.endpoint.forget(self)
+            detail = f"{self.endpoint.name}: no connection within the attempt"
+            self.connect_failed(AttemptFailed("connection_timeout", detail, sent=False))
+        elif self._connection is not None:
+            self._connection.attempt_expired()
 
     def connected(self, connection: UpstreamConnection) -> None:
         """Send the request on *connection*."""
@@ -602,6 +622,8 @@ class Fetch:
         self._over = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._clock is not None:
+            self._clock.cancel()
         if self._connecting and self.endpoint is not None:
             self.endpoint.forget(self)
         if self._permit:

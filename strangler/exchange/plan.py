@@ -198,6 +198,7 @@ class Plan:
             circuit=upstream.door,
             gates=upstream.gates_for(kind),
             kind=kind,
+            attempt=_attempt(route, upstream, self.target),
             tokens=upstream.tokens,
             makes=self.makes or _maker(route, upstream, self.standing) if kind == "live" else None,
         )
@@ -474,6 +475,7 @@ def _terms(
         retry=route.retry,
         circuit=_door(route, target, standing, said),
         gates=own + target.gates,
+        attempt=_attempt(route, target, target),
         tokens=target.tokens,
         makes=_maker(route, target, standing),
     )
@@ -529,6 +531,11 @@ def _copying(route: Route, stage: Stage, overrides: Overrides) -> Copying | None
 
 def _shadows_stopped(overrides: Overrides) -> bool:
     return "shadows" in overrides.site
+
+
+def _attempt(route: Route, upstream: Upstream, target: Upstream | None) -> float | None:
+    own = route.timeouts if upstream is target else None
+    return (own or upstream.definition.timeouts).attempt
 
 
 def _total(route: Route, target: Upstream | None) -> float | None:

@@ -252,6 +252,11 @@ class UpstreamConnection(asyncio.Protocol):
         """Fail an attempt whose answer stopped coming."""
         self._fail("http_response_timeout", "the response stopped coming")
 
+    def attempt_expired(self) -> None:
+        """Fail an attempt that took too long altogether; a tunnel is none."""
+        if self.taker is not None and not self.tunnel:
+            self._fail("http_response_timeout", "the attempt took too long")
+
     # Reading.
 
     def _receive_head(self, data: bytes) -> None:

@@ -6,8 +6,18 @@ from __future__ import annotations
 import time
 
 import pytest
+from scenarios.inside import Inside
 
-from strangler.testing import Edge, configuration, pause, respond
+from strangler.testing import (
+    Edge,
+    Truncated,
+    Upstream,
+    black_hole,
+    configuration,
+    pause,
+    respond,
+    trickle,
+)
 
 
 def site(running, origin, *, trusted=False, **timeout):
@@ -66,3 +76,51 @@ def test_attempts_share_the_deadline(running, origin):
     assert time.monotonic() - start < 0.9
     assert len(origin.requests) == 1
     edge.wait_log("retry=deadline")
+
+
+@pytest.fixture
+def short():
+    """Return an edge whose attempts take 200 ms at most, whatever the steps may take."""
+    with Upstream(respond()) as origin:
+        upstreams = {"legacy": {"url": origin, "timeout": {"attempt": "200ms"}}}
+        retry = {"tries": 1, "when": ["timeout", "connect"], "backoff": {"base": "0s"}}
+        routes = {"/**": {"to": "legacy", "retry": retry}}
+        with Inside(configuration(routes, upstreams=upstreams)) as edge:
+            yield edge, origin
+
+
+def test_an_attempt_has_a_time_of_its_own_and_the_next_one_another(short):
+    edge, origin = short
+    origin.answers(pause(0.5), respond()).then(pause(0.12), respond(body="second"))
+    edge.get("/").expect(200, body="second")
+    assert len(origin.requests) == 2
+    assert edge.record("/").retry == "retry"
+
+
+def test_an_attempt_whose_answer_goes_on_too_long_is_cut(short):
+    edge, origin = short
+    origin.answers(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", trickle(b"x" * 50, every=0.02))
+    with pytest.raises(Truncated):
+        edge.get("/cut")
+    assert edge.record("/cut").error == "http_response_timeout"
+
+
+def test_an_attempt_that_does_not_even_connect_is_over_too():
+    with black_hole() as port:
+        service = {"url": f"http://127.0.0.1:{port}", "timeout": {"attempt": "100ms"}}
+        service["timeout"]["connect"] = "9s"
+        text = configuration({"/**": {"to": "legacy"}}, upstreams={"legacy": service})
+        with Inside(text) as edge:
+            start = time.monotonic()
+            edge.get("/").expect(504)
+            assert time.monotonic() - start < 2
+            assert edge.record("/").error == "connection_timeout"
+
+
+def test_what_is_in_time_is_left_alone(short):
+    edge, origin = short
+    with edge.client() as client:
+        for _ in range(3):
+            client.get("/").expect(200)
+            time.sleep(0.1)
+    assert len(origin.connections) == 1

@@ -43,6 +43,13 @@ TIMEOUT: Final = Block(
             doc="Between two reads of a response's body.",
         ),
         Option(
+            name="attempt",
+            kind=OrNone(Duration("1ms", "1d")),
+            default="none",
+            doc="One attempt, from its beginning to the response's last byte; a larger answer than "
+            "fits into it is cut.",
+        ),
+        Option(
             name="total",
             kind=OrNone(Duration("1ms", "30d")),
             default="none",
