@@ -22,8 +22,15 @@ _JITTER: Final = 0.2
 _Key = tuple[Upstream, Endpoint, str]
 
 
+def _never(upstream: str) -> bool:
+    return False
+
+
 class Prober:
     """Probes what a snapshot names; *changed* is called when a verdict has changed.
+
+    *full* tells whether an upstream has no room for guests: then a probe waits for its next beat.
+    It has learnt nothing, which is neither good news nor bad.
 
     ``sick`` holds the endpoints that fail, by upstream and URL, as workers are told it.
     """
@@ -33,11 +40,13 @@ class Prober:
         changed: Callable[[], None],
         ask: Callable[..., Awaitable[Outcome]] = probe,
         chance: Callable[[], float] = random,
+        full: Callable[[str], bool] = _never,
     ) -> None:
         self.sick: dict[str, dict[str, bool]] = {}
         self._changed = changed
         self._ask = ask
         self._chance = chance
+        self._full = full
         self._tasks: dict[str, tuple[_Key, asyncio.Task[None]]] = {}
 
     def follow(self, snapshot: Snapshot) -> None:
@@ -70,11 +79,12 @@ class Prober:
         healthy, against = True, 0
         await asyncio.sleep(health.every * self._chance() * _JITTER)
         while True:
-            outcome = await self._ask(endpoint, health, tls=upstream.tls, host=host)
-            against = against + 1 if outcome.passed != healthy else 0
-            if against >= (health.fall if healthy else health.rise):
-                healthy, against = not healthy, 0
-                self._judge(upstream, endpoint, healthy=healthy)
+            if not self._full(upstream.name):
+                outcome = await self._ask(endpoint, health, tls=upstream.tls, host=host)
+                against = against + 1 if outcome.passed != healthy else 0
+                if against >= (health.fall if healthy else health.rise):
+                    healthy, against = not healthy, 0
+                    self._judge(upstream, endpoint, healthy=healthy)
             await asyncio.sleep(health.every * (1.0 + _JITTER * (2.0 * self._chance() - 1.0)))
 
     def _judge(self, upstream: Upstream, endpoint: Endpoint, *, healthy: bool) -> None:

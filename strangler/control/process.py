@@ -113,7 +113,7 @@ class Control:
         self._workers: dict[int, _Told] = {}
         self._breakers: dict[str, list[float]] = {}
         self._checks = Checks(self)
-        self._prober = Prober(self._announce)
+        self._prober = Prober(self._announce, full=self._full)
         self._asking = Asking(job.channels)
         self.totals = Totals(lanes.Reader(job.lanes))
         self.audit = Audit(lambda: job.state.folder, job.instance)
@@ -298,6 +298,15 @@ class Control:
                 self._breakers[name] = state
                 newer = True
         return newer
+
+    def _full(self, name: str) -> bool:
+        """Tell whether a worker has no room for guests at the upstream called *name*."""
+        for told in self._workers.values():
+            upstream = told.status["edge"].get("upstreams", {}).get(name, {})
+            guests = upstream.get("guests")
+            if guests and (guests["waiting"] or guests["inflight"] >= guests["limit"]):
+                return True
+        return False
 
     def _slots(self) -> list[int]:
         """Return the workers' slots, those heard of last first."""

@@ -107,6 +107,16 @@ def test_a_failed_probe_opens_it_again(running, origin):
     edge.get("/s/1").expect(503)
 
 
+def test_slow_answers_count_as_failures_by_option(running, origin):
+    origin.forget().answers(pause(0.1), respond(body="late"))
+    breaker = {**BREAKER, "min_requests": 4, "slow": "50ms", "retry_in": "9s..9s"}
+    edge = site(running, {"legacy": legacy(), "materia": {"url": origin, "breaker": breaker}})
+    for number in range(4):
+        edge.get(f"/s/{number}").expect(200, body="late")
+    edge.get("/s/x").expect(503)
+    assert len(origin.requests) == 4
+
+
 def test_a_routes_own_breaker_leaves_other_routes_alone(running, origin):
     routes = {
         "/**": "legacy",

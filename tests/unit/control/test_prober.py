@@ -52,6 +52,34 @@ def verdicts(folder, answers, then=None):
     return seen
 
 
+def test_who_has_no_room_for_guests_is_left_alone(tmp_path):
+    """A probe that is not made is no bad news, and no good news."""
+    file = tmp_path / "routes.yaml"
+    file.write_text(FILE)
+    asked, looked = [], []
+
+    async def run():
+        over = asyncio.Event()
+
+        async def ask(endpoint, health, *, tls, host):
+            asked.append(endpoint.url)
+            over.set()
+            return Outcome(False, "", 0.0)
+
+        def full(name):
+            looked.append(name)
+            return len(looked) < 4
+
+        prober = Prober(lambda: None, ask, lambda: 0.0, full)
+        prober.follow(load(file))
+        await asyncio.wait_for(over.wait(), 5)
+        prober.stop()
+        assert prober.sick == {}
+
+    asyncio.run(run())
+    assert (looked, len(asked)) == (["materia"] * 4, 1)
+
+
 SICK = "{'materia': {'http://127.0.0.1:10': False}}"
 
 
