@@ -12,6 +12,7 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import add, sub
 from types import MappingProxyType
 from typing import Final, NamedTuple, Self
 
@@ -20,6 +21,12 @@ from strangler.observe.lanes import Name, Reader
 
 _BY_NAME: Final = {one.name: one for one in COUNTERS}
 _FIRST: Final = LAYOUT.first
+_WORDS: Final = {
+    one.name: tuple("/".join(labels.values()) for labels in one.sets())
+    for one in COUNTERS
+    if one.kind != "histogram"
+}
+"""By a counter's name: the values of its labels, place by place."""
 _STATUS: Final = _FIRST["strangler_requests_total"]
 _STATUSES: Final = _BY_NAME["strangler_requests_total"].labels["status"]
 _UNWELL: Final = _FIRST["strangler_unwell_requests_total"]
@@ -51,11 +58,11 @@ class Row:
         self._row = row
 
     def __add__(self, other: Self) -> Self:
-        return type(self)([a + b for a, b in zip(self._row, other._row, strict=True)])
+        return type(self)(list(map(add, self._row, other._row)))
 
     def __sub__(self, earlier: Self) -> Self:
         """Return what was added since *earlier*; its gauges are meaningless."""
-        return type(self)([a - b for a, b in zip(self._row, earlier._row, strict=True)])
+        return type(self)(list(map(sub, self._row, earlier._row)))
 
     def get(self, name: str, **labels: str) -> int:
         """Return one number of the table, as it lies in memory."""
@@ -68,9 +75,10 @@ class Row:
 
     def by(self, name: str) -> dict[str, int]:
         """Return the numbers of a counter that are not 0, by its labels' values."""
-        counter = _BY_NAME[name]
-        pairs = zip(counter.sets(), self.places(counter), strict=True)
-        return {"/".join(labels.values()): number for labels, number in pairs if number}
+        places = self.places(_BY_NAME[name])
+        if not any(places):
+            return {}
+        return {words: number for words, number in zip(_WORDS[name], places, strict=True) if number}
 
 
 class ArmNumbers(Row):

@@ -14,7 +14,7 @@ from strangler.config.snapshot import Snapshot
 from strangler.control.audit import Audit
 from strangler.control.console.burndown import Burndown
 from strangler.control.console.changes import MOST, recent
-from strangler.control.console.document import document
+from strangler.control.console.document import Asked, document
 from strangler.control.console.known import FIVE, NOW, Known, Window
 from strangler.control.console.proxies import SETTLING, proxies
 from strangler.control.overrides import Book
@@ -72,6 +72,8 @@ class Board:
         self._source = source
         self._burndown = Burndown(state)
         self._known: tuple[float, str, Known] | None = None
+        self._made_of: Known | None = None
+        self._made: dict[Asked, asyncio.Future[dict[str, Any]]] = {}
         self._served = ("", "")
         self._changed = 0.0
         self._generation = -1
@@ -101,11 +103,21 @@ class Board:
             stages = self._source.overrides.overrides.stage
             self._burndown.note(snapshot.routes, stages, requests, legacy, now)
 
-    async def document(
-        self, *, routes: int | None = None, route: str | None = None, migration: bool = False
-    ) -> dict[str, Any]:
-        """Return the document; see `document.document`."""
-        return document(await self._gather(), routes=routes, route=route, migration=migration)
+    async def document(self, asked: Asked) -> dict[str, Any]:
+        """Return the document; whoever asks for the same within half a second gets the same.
+
+        It is made beside the loop: on a site of thousands of routes it takes a while, in which
+        workers go on to be heard and overrides to be told.
+        """
+        known = await self._gather()
+        if known is not self._made_of:
+            self._made_of, self._made = known, {}
+        making = self._made.get(asked)
+        if making is None:
+            loop = asyncio.get_running_loop()
+            making = loop.run_in_executor(None, document, known, asked)
+            self._made[asked] = making
+        return dict(await asyncio.shield(making))
 
     def affected(self, keys: Collection[str]) -> dict[str, float]:
         """Return how busy the routes with these *keys* are: a second, and as a share of all."""

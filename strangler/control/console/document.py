@@ -8,6 +8,7 @@ the counters saw. Effective is the override, else the file.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from strangler.config.snapshot import Snapshot
@@ -22,16 +23,23 @@ _WORKER: Final = (
 )
 
 
-def document(
-    known: Known, *, routes: int | None, route: str | None, migration: bool
-) -> dict[str, Any]:
-    """Return the document.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of the document is asked for.
 
-    Args:
-        routes: how many routes to list, the worst and then the busiest first; None: all.
-        route: key of a route to tell everything about, as `route`.
-        migration: tell how far the migration is, as `migration`.
+    routes: how many routes to list, the worst and then the busiest first; None: all · find: words
+    that a listed route must have in its key, owner, target or stage · route: key of a route to
+    tell everything about · migration: tell how far the migration is.
     """
+
+    routes: int | None = None
+    find: str = ""
+    route: str | None = None
+    migration: bool = False
+
+
+def document(known: Known, asked: Asked) -> dict[str, Any]:
+    """Return the document."""
     listed = sorted(
         (short(known, one) for one in known.snapshot.routes),
         key=lambda one: (-one["badness"], one["verdict"] != "warn", -one["rate"], one["key"]),
@@ -40,7 +48,8 @@ def document(
     legacy = next((one for one in listed_upstreams if one["role"] == "legacy"), None)
     site = known.recent.site()
     usual = known.history.usual_p95()
-    shown = listed if routes is None else listed[:routes]
+    found = listed if not asked.find else [one for one in listed if _has(one, asked.find)]
+    shown = found if asked.routes is None else found[: asked.routes]
     for one in shown[:_SPARKS]:
         one["series"] = known.spark(one["key"])
     told: dict[str, Any] = {
@@ -62,6 +71,7 @@ def document(
         "series": known.series(),
         "routes": shown,
         "routes_total": len(listed),
+        "routes_found": {"count": len(found), "rate": sum(one["rate"] for one in found)},
         "upstreams": listed_upstreams,
         "overrides": list(known.overrides_told),
         "overrides_version": known.overrides.version,
@@ -71,11 +81,17 @@ def document(
         "workers": [_worker(one) for one in known.workers],
         "config": dict(known.config),
     }
-    if route is not None:
-        told["route"] = whole(known, route, listed)
-    if migration:
+    if asked.route is not None:
+        told["route"] = whole(known, asked.route, listed)
+    if asked.migration:
         told["migration"] = how_far(known)
     return told
+
+
+def _has(route: Mapping[str, Any], words: str) -> bool:
+    fields = (route["key"], route["owner"], route["target"], route["action"])
+    text = " ".join(map(str, (*fields, route["stage"]["effective"]))).lower()
+    return all(word in text for word in words.lower().split())
 
 
 def _worker(told: Mapping[str, Any]) -> dict[str, Any]:

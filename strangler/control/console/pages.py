@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from tornado import web
 
+from strangler.control.console.document import Asked
 from strangler.control.handler import Handler
 
 _TYPES: Final = {
@@ -102,21 +103,18 @@ class Page(Handler):
         """Answer the page."""
         state = None
         if self.request.path == "/" and (self.open_reads or self.token is not None):
-            state = {"ok": True, **await state_of(self, routes=12)}
+            state = {"ok": True, **await state_of(self, Asked(routes=12))}
         page = files().page(state)
         self.set_header("Content-Security-Policy", POLICY)
         send(self, File(_TYPES[".html"], page, gzip.compress(page, 6, mtime=0)))
 
 
-async def state_of(
-    asked: Handler, *, routes: int | None, route: str | None = None, migration: bool = False
-) -> dict[str, Any]:
+async def state_of(handler: Handler, asked: Asked) -> dict[str, Any]:
     """Return the console's document as who asks may see it."""
-    told = await asked.view.console.document(routes=routes, route=route, migration=migration)
-    token = asked.token
-    asked.renew_session()
-    told["me"] = None if token is None else {"who": token.who, "role": token.role}
-    return dict(told)
+    told = await handler.view.console.document(asked)
+    token = handler.token
+    handler.renew_session()
+    return {**told, "me": None if token is None else {"who": token.who, "role": token.role}}
 
 
 class StaticFile(Handler):

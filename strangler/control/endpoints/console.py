@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from strangler.config.explained import NoRequest, explain_request, lines, read_request
+from strangler.control.console.document import Asked
 from strangler.control.console.pages import state_of
 from strangler.control.endpoint import Endpoint, Parameter
 from strangler.control.handler import Handler, Rejected
@@ -24,9 +25,12 @@ async def _state(asked: Handler) -> Told:
         listed = "0"
     return await state_of(
         asked,
-        routes=None if listed == "all" else int(listed),
-        route=route,
-        migration=asked.get_query_argument("migration", "") in ("1", "true"),
+        Asked(
+            routes=None if listed == "all" else int(listed),
+            find=asked.get_query_argument("find", "")[:200],
+            route=route,
+            migration=asked.get_query_argument("migration", "") in ("1", "true"),
+        ),
     )
 
 
@@ -66,6 +70,7 @@ ROWS: Final = (
         doc="all that the console shows, in one document",
         query=(
             Parameter(name="routes", doc="how many routes to list, the worst first; or all"),
+            Parameter(name="find", doc="list only routes that have these words somewhere"),
             Parameter(name="route", doc="the key of a route to tell everything about"),
             Parameter(name="migration", doc="1: tell how far the migration is"),
         ),

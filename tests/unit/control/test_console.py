@@ -16,7 +16,7 @@ from strangler.config import load
 from strangler.control.console import answers
 from strangler.control.console.burndown import FILE, Burndown, thinned
 from strangler.control.console.changes import recent
-from strangler.control.console.document import document
+from strangler.control.console.document import Asked, document
 from strangler.control.console.known import Known, Window
 from strangler.control.console.proxies import proxies
 from strangler.control.console.seen import RouteSeen, Seen
@@ -259,7 +259,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
 
 
 def test_the_worst_route_comes_first_then_the_busiest(known: Known) -> None:
-    told = document(known, routes=None, route=None, migration=False)
+    told = document(known, Asked())
     assert [one["key"] for one in told["routes"]] == [
         *("/busca/**", "/**", "/sealed/{id}", "/old/**"),
     ]
@@ -275,15 +275,18 @@ def test_the_worst_route_comes_first_then_the_busiest(known: Known) -> None:
         *("reader", "changes", "routes", "legacy", "agree"),
     ]
     assert told["answers"][0]["verdict"] == "bad"
-    assert len(document(known, routes=1, route=None, migration=False)["routes"]) == 1
+    assert len(document(known, Asked(routes=1))["routes"]) == 1
     json.dumps(told)
+    found = document(known, Asked(routes=1, find="Team-search CANARY"))
+    assert [one["key"] for one in found["routes"]] == ["/busca/**"]
+    assert found["routes_found"] == {"count": 1, "rate": pytest.approx(10 / 3)}
     assert told["series"]["every"] == SECONDS and len(told["series"]["requests"]) == 3
     assert told["series"]["legacy"] == [37.5] * 3 and told["series"]["errors"] == [1.5] * 3
     assert worst["series"] == {"requests": [10.0] * 3, "errors": [1.5] * 3}
 
 
 def test_an_upstream_tells_what_is_out_and_why(known: Known) -> None:
-    told = document(known, routes=0, route=None, migration=False)["upstreams"]
+    told = document(known, Asked(routes=0))["upstreams"]
     legacy, busca = told
     assert legacy["say"] == "Well, 4 of 40 places taken."
     assert busca["verdict"] == "bad"
@@ -306,9 +309,7 @@ def test_a_routes_page_has_three_layers_and_both_arms(known: Known) -> None:
     )
     told = document(
         replace(known, overrides=Overrides().with_(override)),
-        routes=0,
-        route="/busca/**",
-        migration=False,
+        Asked(routes=0, route="/busca/**"),
     )["route"]
     assert told["stage"]["override"] == told["stage"]["effective"] == "legacy"
     layers = {row["name"]: row for row in told["layers"]}
@@ -318,14 +319,14 @@ def test_a_routes_page_has_three_layers_and_both_arms(known: Known) -> None:
     assert layers["until"]["drift"] == "past"
     assert told["arms"]["service"]["error_share"] == 0.6
     assert [one["rung"] for one in told["fallbacks"]] == ["legacy", "stale"]
-    sealed = document(known, routes=0, route="/sealed/{id}", migration=False)["route"]
+    sealed = document(known, Asked(routes=0, route="/sealed/{id}"))["route"]
     assert sealed["tiers"] == {"edge": 20, "miss": 10} and sealed["example"] == "/sealed/id"
     assert {row["name"]: row["file"] for row in sealed["layers"]}["cache"] == "edge 10s, shared 5m"
-    assert document(known, routes=0, route="/none", migration=False)["route"] is None
+    assert document(known, Asked(routes=0, route="/none"))["route"] is None
 
 
 def test_the_migration_counts_what_is_left(known: Known) -> None:
-    told = document(known, routes=0, route=None, migration=True)["migration"]
+    told = document(known, Asked(routes=0, migration=True))["migration"]
     assert told["routes"] == 3
     assert {word: one["routes"] for word, one in told["stages"].items()} == {
         "legacy": 1,

@@ -17,6 +17,7 @@ from tornado.ioloop import IOLoop
 from strangler.config import load
 from strangler.control import admin
 from strangler.control.console import pages
+from strangler.control.console.document import Asked
 from strangler.control.tokens import Token, Tokens, hashed
 from strangler.rollout.override import Overrides
 
@@ -30,9 +31,9 @@ class Console:
     """A board that tells the document of a hostile site."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, object]] = []
+        self.asked: list[Asked] = []
 
-    async def document(self, **asked):
+    async def document(self, asked):
         self.asked.append(asked)
         return {"answers": [{"say": HOSTILE}], "routes": []}
 
@@ -210,10 +211,11 @@ def test_no_page_makes_markup_of_text_or_asks_another_host() -> None:
 @pytest.mark.parametrize(
     ("query", "asked"),
     [
-        ("", {"routes": None, "route": None, "migration": False}),
-        ("?routes=12", {"routes": 12, "route": None, "migration": False}),
-        ("?routes=all&migration=1", {"routes": None, "route": None, "migration": True}),
-        ("?route=%2Fa+b", {"routes": 0, "route": "/a b", "migration": False}),
+        ("", Asked()),
+        ("?routes=12", Asked(routes=12)),
+        ("?routes=all&migration=1", Asked(migration=True)),
+        ("?route=%2Fa+b", Asked(routes=0, route="/a b")),
+        ("?routes=200&find=team+canary", Asked(routes=200, find="team canary")),
     ],
 )
 async def test_the_state_is_asked_for_in_parts(http_client, base_url, view, query, asked):

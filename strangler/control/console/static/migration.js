@@ -10,7 +10,7 @@ import { useEdge } from "./store.js";
 const LIFE = ["legacy", "shadow", "canary", "live", "sealed", "retired"];
 
 export function Migration() {
-  const { state } = useEdge("?routes=all&migration=1");
+  const { state } = useEdge("?routes=0&migration=1");
   const told = state?.migration;
   if (!told) return html`<${Waiting} />`;
   const left = LIFE.slice(0, 4).reduce((sum, word) => sum + (told.stages[word]?.routes || 0), 0);
