@@ -226,12 +226,15 @@ class Rollout:
                 self._measured.begin(key, arms)
             self._adopt(key, track, arms)
             return track
-        began = min(override.created, now) if override is not None else now
+        # An undo brings an older choice back: that begins anew, it is no step of anybody's.
+        known = track.progress.began if track is not None else 0.0
+        fresh = override is not None and override.created > known
+        began = min(override.created, now) if override is not None and fresh else now
         progress = Progress.of(stage, began)
         reference = None
         if track is not None:
             reference = self._reference(key, arms, track)
-            if override is not None and override.author == CLOCK.who:
+            if override is not None and fresh and override.author == CLOCK.who:
                 progress = _as_moved(track.progress, stage, began, route.canary.hold)
         track = self._tracks[key] = Track(progress, reference)
         if stage.word == "canary":

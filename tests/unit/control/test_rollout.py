@@ -23,7 +23,7 @@ from strangler.control.fleet import MEMBER, Fleet, Word, _words, hear
 from strangler.control.handler import Asker
 from strangler.control.overrides import Book
 from strangler.control.readiness import Peaks, readiness, saved_within_a_day
-from strangler.control.rollout import FILE, Rollout
+from strangler.control.rollout import CLOCK, FILE, Rollout
 from strangler.control.state import State
 from strangler.control.stores import FileStore
 from strangler.control.stores.store import Kept, Unrecorded
@@ -345,6 +345,25 @@ def test_a_person_who_says_the_stage_stops_the_clock(make: Any) -> None:
         end(site.service, 100)
         assert await tick(site, 601) == "canary 5%"
         assert "ana" in site.rollout.stand(KEY)[0].brakes.by_hand
+
+    run(work())
+
+
+def test_an_undone_step_begins_its_hold_anew(make: Any) -> None:
+    async def work() -> None:
+        site = make()
+        for stage in ("canary 5%", "canary 25%", "canary 100%"):
+            assert await tick(site, 601) == stage
+            end(site.legacy, 100)
+            end(site.service, 100)
+        await site.book.undo(None, "too early", CLOCK, lambda one: None)
+        assert await tick(site) == "canary 25%"
+        progress = site.rollout.stand(KEY)[0].progress
+        assert (progress.failures, progress.rests_until) == (0, 0)
+        end(site.legacy, 100)
+        end(site.service, 100)
+        assert await tick(site, 590) == "canary 25%"
+        assert await tick(site, 20) == "canary 100%"
 
     run(work())
 
