@@ -25,10 +25,14 @@ LEFT: Final = 2048
 #: the bytes of that at least: connections and code weigh something too.
 TOLERANCE: Final = 0.1
 LEAST: Final = 4 << 20
-#: Seconds between two requests to the C library, at least and where they have been of no use, and
-#: how many times the last one's own time.
+#: Seconds between two requests to the C library, at least and where no more has gathered since the
+#: last one, and how many times the last one's own time.
 PAUSE: Final = (1.0, 60.0)
 RARELY: Final = 200.0
+#: Bytes from which an object has pages of its own, which go back with it, and bytes at the end of
+#: the heap that may stay there (mallopt(3): M_MMAP_THRESHOLD, M_TRIM_THRESHOLD).
+OWN_PAGES: Final = (-3, 128 << 10)
+SPARE: Final = (-1, 4 << 20)
 
 
 class Waste:
@@ -49,12 +53,12 @@ class Waste:
         """
         self._size = size
         self._resident = resident or resident_bytes
-        self._trim = trim or _trim()
+        self._trim = trim or _library()
         self._clock = clock
         self._tolerance = max(LEAST, int(size * TOLERANCE))
         self._base = self._resident()
         self._peak = 0
-        self._next = float("-inf")
+        self._trimmed = (float("-inf"), 0.0, 0)  # when, how long it took, what was left
 
     def measure(self, used: int, entries: int) -> int:
         """Return the bytes that are lost, half of the size at the most. Cost: 10 us.
@@ -66,12 +70,13 @@ class Waste:
         if over <= 0:
             return 0
         now = self._clock()
-        if now >= self._next:
+        when, took, left = self._trimmed
+        gathered = over - left > self._tolerance // 4
+        if now >= when + max(PAUSE[not gathered], RARELY * took):
             self._trim()
             took = self._clock() - now
             before, over = over, self._over(used)
-            useless = before - over < self._tolerance // 8
-            self._next = now + max(PAUSE[useless], RARELY * took)
+            self._trimmed = (now, took, max(0, over))
             announce(
                 "memory.trim", level=logging.DEBUG, given_back=before - over, took_ms=took * 1e3
             )
@@ -94,9 +99,15 @@ def resident_bytes() -> int:
         return 0
 
 
-def _trim() -> Callable[[], object]:
+def _library() -> Callable[[], object]:
+    """Settle how the C library allocates; return what has it give back what it can."""
     try:
-        function = ctypes.CDLL(None).malloc_trim
+        library = ctypes.CDLL(None)
+        trim = library.malloc_trim
     except (AttributeError, OSError):  # not glibc
         return lambda: None
-    return lambda: function(0)
+    # By itself it raises both with what it sees, and never lowers them again: from the first
+    # large object that was freed on, large ones would lie among the small and hold their place.
+    library.mallopt(*OWN_PAGES)
+    library.mallopt(*SPARE)
+    return lambda: trim(0)

@@ -73,9 +73,15 @@ def test_the_library_is_asked_to_give_back_and_rarely_where_it_has_nothing() -> 
     process.now += 30
     process.waste.measure(100 * MB, 10)
     assert process.trims == 2
-    process.now += 31
+    process.resident += 10 * MB
+    process.waste.measure(100 * MB, 10)
+    assert process.trims == 3, "more has gathered since"
+    process.now += 30
     process.waste.measure(100 * MB, 10)
     assert process.trims == 3
+    process.now += 31
+    process.waste.measure(100 * MB, 10)
+    assert process.trims == 4
 
 
 def test_memory_holds_less_while_something_is_lost() -> None:
