@@ -28,6 +28,7 @@ from strangler.control.arms import epoch
 from strangler.control.asking import Asking
 from strangler.control.audit import Audit
 from strangler.control.console.board import Board
+from strangler.control.counted import Counted
 from strangler.control.desk import Desk
 from strangler.control.fleet import MEMBER, hear
 from strangler.control.health import SILENT, Checks
@@ -44,11 +45,9 @@ from strangler.control.tokens import Tokens
 from strangler.control.watch import Watch
 from strangler.edge.channel import Channel, Message
 from strangler.edge.server import Server
-from strangler.observe import lanes, metrics, observed
-from strangler.observe.counters import FAMILIES
+from strangler.observe import observed
 from strangler.observe.events import announce
-from strangler.observe.history import SECONDS, History
-from strangler.observe.numbers import STEP, Arms, Totals
+from strangler.observe.numbers import Arms
 
 PING = 1.0
 """Seconds between two pings."""
@@ -115,7 +114,9 @@ class Control:
         self._checks = Checks(self)
         self._prober = Prober(self._announce, full=self._full)
         self._asking = Asking(job.channels)
-        self.totals = Totals(lanes.Reader(job.lanes))
+        self.counted = Counted(job.lanes)
+        self.totals = self.counted.totals
+        self.history = self.counted.history
         self.audit = Audit(lambda: job.state.folder, job.instance)
         self.overrides = Book(
             store=make_store(
@@ -130,7 +131,6 @@ class Control:
             name=job.instance,
             presence=self._presence,
         )
-        self.history = History()
         self.rollout = Rollout(
             book=self.overrides,
             state=job.state,
@@ -174,7 +174,7 @@ class Control:
         tasks = [
             asyncio.create_task(self._ping()),
             asyncio.create_task(self._watch()),
-            asyncio.create_task(self._add_up()),
+            asyncio.create_task(self.counted.run()),
             asyncio.create_task(self.console.follow()),
             asyncio.create_task(self.rollout.run()),
         ]
@@ -202,16 +202,6 @@ class Control:
             self._report_hung()
             await asyncio.sleep(PING)
 
-    async def _add_up(self) -> None:
-        """Close a step of the counts every second."""
-        steps = 0
-        while True:
-            await asyncio.sleep(STEP)
-            self.totals.tick()
-            steps += 1
-            if steps % SECONDS == 0:
-                self.history.step(self.totals.recent(SECONDS), time.time())
-
     def observed(self, seconds: float = 60.0) -> dict[str, Any]:
         """Return what each route and the site did in the last *seconds*, 1 to 300."""
         return observed.observed(self.totals, seconds)
@@ -222,24 +212,15 @@ class Control:
 
     async def metrics(self, form: str) -> str:
         """Return all metrics as text, in one of the forms of `observe.metrics`."""
-        rows = {family: self.totals.rows(family) for family in FAMILIES}
         workers = {f"worker {slot + 1}": told.status for slot, told in self._workers.items()}
-        pids = {name: int(status["pid"]) for name, status in workers.items()}
-        stages = [
-            str(route.stage.word) if route.action == "proxy" else "none"
-            for route in self._snapshot.routes
-        ]
+        states = map(self._state_of, range(len(self._job.channels)))
         told = {
             **telling.of_configuration(self._snapshot, self._rejected is not None),
-            **telling.of_stages(stages),
-            **telling.of_workers(workers, map(self._state_of, range(len(self._job.channels)))),
+            **telling.of_overrides(self._snapshot, self.overrides.overrides),
+            **telling.of_workers(workers, states),
         }
-
-        def written() -> str:
-            processes = telling.of_processes({"control": os.getpid(), **pids})
-            return metrics.render(rows, {**told, **processes}, form=form)
-
-        return await asyncio.get_running_loop().run_in_executor(None, written)
+        pids = {name: int(status["pid"]) for name, status in workers.items()}
+        return await self.counted.metrics(form, told, pids)
 
     def _state_of(self, slot: int) -> str:
         told = self._workers.get(slot)

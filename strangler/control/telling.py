@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from strangler.config.snapshot import Snapshot
 from strangler.observe.counters import BREAKERS
+from strangler.rollout import Overrides
 
 Values = Sequence[tuple[Mapping[str, str], float]]
 
@@ -33,14 +34,20 @@ def of_configuration(snapshot: Snapshot, rejected: bool) -> dict[str, Values]:
     }
 
 
-def of_stages(stages: Iterable[str]) -> dict[str, Values]:
-    """Return how many routes there are in each stage; *stages* has one word a route."""
-    return {"strangler_routes": [({"stage": s}, n) for s, n in sorted(Counter(stages).items())]}
-
-
-def of_overrides(kinds: Iterable[str]) -> dict[str, Values]:
-    """Return how many overrides of each kind are in force; *kinds* has one word each."""
-    return {"strangler_overrides": [({"kind": k}, n) for k, n in sorted(Counter(kinds).items())]}
+def of_overrides(snapshot: Snapshot, overrides: Overrides) -> dict[str, Values]:
+    """Return which overrides are in force, and the stages that follow from file and override."""
+    stages: Counter[str] = Counter()
+    for route in snapshot.routes:
+        if route.action == "proxy":
+            stage = overrides.stage(route.key, route.stage)
+            stages[(route.stage if route.cannot_be(stage) else stage).word] += 1
+        else:
+            stages["none"] += 1
+    kinds = Counter(str(one.kind) for one in overrides)
+    return {
+        "strangler_routes": [({"stage": word}, n) for word, n in sorted(stages.items())],
+        "strangler_overrides": [({"kind": kind}, n) for kind, n in sorted(kinds.items())],
+    }
 
 
 def of_workers(

@@ -6,6 +6,7 @@ Issue "Metrics and traces"; pains 21 and 50.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -164,6 +165,7 @@ def test_processes_upstreams_tiers_and_configuration(edge: Edge) -> None:
     assert total(found, "strangler_config_generation") == 1
     assert total(found, "strangler_routes", stage="canary") == 1
     assert total(found, "strangler_routes", stage="none") == 1
+    assert total(found, "strangler_overrides") == 0
     counted(edge, 3, "strangler_upstream_fetches_total", upstream="dead", outcome="failed")
     assert total(scraped(edge), "strangler_tier_size_bytes", tier="edge") > 1 << 20
     hash_ = edge.admin_json("/-/config")[1]["hash"]
@@ -236,3 +238,21 @@ def test_what_happens_now_is_told_by_route(edge: Edge) -> None:
     status, told = edge.admin_json("/-/numbers?route=/daed/**")
     assert status == 404 and "/dead/**" in told["hint"]
     assert edge.admin_json("/-/numbers?seconds=301")[0] == 400
+
+
+def test_overrides_are_counted_and_stages_are_those_in_force(edge: Edge) -> None:
+    before = total(scraped(edge), "strangler_routes", stage="legacy")
+    token = (edge.folder / "var" / "admin.token").read_text().strip()
+    asked = {"kind": "stage", "subject": "route:/canary/**", "value": "legacy", "reason": "test"}
+    with RawClient(edge.admin, server_name=f"127.0.0.1:{edge.admin_port}") as client:
+        body = json.dumps(asked).encode()
+        client.send(
+            b"POST /-/overrides HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Authorization: Bearer %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (token.encode(), len(body), body)
+        )
+        assert client.read("POST").status == 201
+    found = scraped(edge)
+    assert total(found, "strangler_overrides", kind="stage") == 1
+    assert total(found, "strangler_routes", stage="canary") == 0
+    assert total(found, "strangler_routes", stage="legacy") == before + 1

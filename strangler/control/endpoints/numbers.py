@@ -10,6 +10,7 @@ from strangler.config.diagnostics import did_you_mean
 from strangler.control.endpoint import Endpoint, Parameter
 from strangler.control.handler import Handler, Rejected
 from strangler.observe import metrics
+from strangler.observe.lanes import shortened
 
 Told = Mapping[str, Any] | None
 
@@ -27,12 +28,12 @@ async def _numbers(asked: Handler) -> Told:
     route = asked.get_query_argument("route", None)
     told = asked.view.observed(seconds)
     for key, stage, overridden in _stages(asked):
-        if key in told["routes"]:
-            told["routes"][key] |= {"stage": stage, "overridden": overridden}
+        if shortened(key) in told["routes"]:
+            told["routes"][shortened(key)] |= {"stage": stage, "overridden": overridden}
     if route is not None:
         _known(asked, route)
-        told["routes"] = {route: told["routes"].get(route, {})}
-        told["history"] = asked.view.history.read(route)
+        told["routes"] = {route: told["routes"].get(shortened(route), {})}
+        told["history"] = asked.view.history.read(shortened(route))
     else:
         told["history"] = asked.view.history.read()
     return {**told}

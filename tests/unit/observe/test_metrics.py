@@ -55,8 +55,6 @@ def told() -> metrics.Told:
 
     return {
         **telling.of_workers({"worker 1": worker, "worker 2": worker}, ["ready", "silent"]),
-        **telling.of_stages(["live", "live", "canary"]),
-        **telling.of_overrides(["stage", "breaker"]),
         **telling.of_processes({"control": os.getpid()}),
     }
 
@@ -94,8 +92,6 @@ def test_a_parser_reads_what_was_counted(totals: Totals, form: str) -> None:
     assert value(found, "strangler_breaker_state", breaker="busca", state="open") == 2
     assert value(found, "strangler_breaker_state", breaker="busca", state="closed") == 0
     assert value(found, "strangler_worker_lag_seconds", process="worker 2") == 0.0012
-    assert value(found, "strangler_routes", stage="live") == 2
-    assert value(found, "strangler_overrides", kind="stage") == 1
     assert value(found, "strangler_process_resident_bytes", process="control") > 1e6
 
 
