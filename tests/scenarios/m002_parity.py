@@ -22,7 +22,7 @@ ROUTES = {
     "/**": "legacy",
     **{
         f"/{name}/**": {"to": "materia", "stage": "shadow 100%"}
-        for name in ("equal", "differ", "words", "secret", "fail", "fresh")
+        for name in ("equal", "differ", "words", "secret", "fail", "fresh", "shown", "session")
     },
     "/ignore/**": {
         "to": "materia",
@@ -118,6 +118,33 @@ def test_pain_25_status_then_fields_then_body_and_the_counts_add_up(site):
     document = json.loads(printed)
     assert code == 1 and document["ok"]
     assert document["routes"]["/differ/**"]["mismatched"] == 6
+
+
+def test_pain_20_the_copys_answer_is_there_to_be_read(site):
+    one = respond(body='{"votes": 7}', fields=[JSON])
+    other = respond(body='{"votes": 8}', fields=[JSON])
+    [sample] = pair(site, "/shown/42", one, other)["samples"]
+    shown = {name: sample[name] for name in ("word", "target", "answered", "copied")}
+    assert shown == {
+        "word": "json:.votes",
+        "target": "/shown/42",
+        "answered": "legacy",
+        "copied": "materia",
+    }
+    assert (sample["expected"], sample["got"]) == ("7", "8")
+    code, printed = run(site[0], "/shown/**")
+    assert code == 1
+    assert "7" in printed and "8" in printed
+
+
+def test_pain_26_the_pair_is_asked_at_one_time_with_one_readers_credentials(site):
+    known = {"Cookie": "sessionid=s1; csrftoken=t1", "Authorization": "Bearer b1"}
+    answer = respond(body="ana")
+    counts = pair(site, "/session/a", answer, answer, **known)
+    assert counts["equal"] == 1
+    [asked], [copied] = ([r for r in side.requests if r.path == b"/session/a"] for side in site[1:])
+    for name, value in known.items():
+        assert asked.get(name) == copied.get(name) == value.encode()
 
 
 def test_what_is_ignored_does_not_count(site):
