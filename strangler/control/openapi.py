@@ -24,7 +24,7 @@ _WORDS: Final = {
     401: "no token that is known",
     403: "the token's role, or the request's origin, is not enough",
     404: "there is no such thing",
-    409: "somebody else has been faster, or there are too many",
+    409: "somebody else has been faster, there are too many, or a condition isn't met",
     411: "a body without Content-Length",
     413: "the body is too large",
     415: "the body is no application/json",

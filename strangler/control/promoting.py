@@ -269,6 +269,11 @@ class Promoting:
         return self._totals.recent(WINDOW), min(max(self._totals.span(WINDOW), 1.0), WINDOW)
 
 
+def wrong(name: str, message: str) -> Rejected:
+    """Return the refusal of a request whose member *name* makes no sense."""
+    return Rejected(400, f"{name}: {message}", errors=[{"field": name, "message": message}])
+
+
 def _pairs(counts: Mapping[str, Any] | None) -> Pairs:
     if counts is None:
         return Pairs()
@@ -282,10 +287,10 @@ def _lower(here: Standing, text: str) -> Stage:
         stage = parse_stage(text)
     except Malformed as problem:
         hint = f"; {problem.hint}" if problem.hint else ""
-        raise Rejected(400, f"to: expected {problem.expected}, got {problem.got}{hint}") from None
+        raise wrong("to", f"expected {problem.expected}, got {problem.got}{hint}") from None
     now = here.stage
     if (stage.step, stage.share) >= (now.step, now.share):
-        raise Rejected(400, f"to: {stage} is no step back from {now}")
+        raise wrong("to", f"{stage} is no step back from {now}")
     return stage
 
 
@@ -296,10 +301,10 @@ def _lasts(said: str | None, default: float, longest: float = LASTS) -> float:
     try:
         seconds = units.duration(said)
     except units.UnitError as problem:
-        raise Rejected(400, f"for: {problem}") from None
+        raise wrong("for", str(problem)) from None
     if not 1.0 <= seconds <= longest:
         most = units.show_duration(longest)
-        raise Rejected(400, f"for: expected 1s to {most}, got {said[:50]}")
+        raise wrong("for", f"expected 1s to {most}, got {said[:50]}")
     return seconds
 
 

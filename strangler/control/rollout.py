@@ -364,9 +364,10 @@ class Rollout:
     def _journey(self, route: Route, arms: Arms) -> list[Standing]:
         now, overrides = self._now(), self._book.overrides
         here = self._stand_alone(route, arms, now, overrides)
+        alone = route.canary.group is None
         others = [
             other
-            for one in self._snapshot().routes
+            for one in (() if alone else self._snapshot().routes)
             if one is not route and has_sides(one) and _same_group(one, route)
             if (other := self._stand_alone(one, arms, now, overrides)).stage == here.stage
         ]

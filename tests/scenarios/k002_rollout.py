@@ -293,6 +293,9 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(edge, what: str) -> 
     got, told = post(edge, path, **{"reason": "why not", **document})
     assert (got, told["ok"]) == (status, False), told
     assert said in told["error"]
+    if status == 400:  # everything wrong with it, each by its member
+        assert all(one["field"] and one["message"] for one in told["errors"])
+        assert told["errors"]
     assert overrides(edge, "/plain/**") == []
 
 

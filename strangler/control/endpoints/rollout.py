@@ -12,6 +12,7 @@ from strangler.config.diagnostics import did_you_mean
 from strangler.control.choice import find_route, read_reason, refuse_unknown
 from strangler.control.endpoint import Endpoint, Parameter
 from strangler.control.handler import Handler, Rejected
+from strangler.control.promoting import wrong
 from strangler.control.rollout import Standing, has_sides
 from strangler.rollout import canary_salt
 from strangler.rollout.arm import ARM_COOKIE, LONGEST, mint
@@ -31,7 +32,7 @@ async def _promote(asked: Handler) -> Told:
     given, unit, reason = await _read(asked, ("force", "for"))
     force = given.get("force", False)
     if not isinstance(force, bool):
-        raise Rejected(400, "force: expected true or false")
+        raise wrong("force", "expected true or false")
     lasts = _text(given, "for")
     told = await asked.view.promoting.promote(unit, reason, asked.asker, force=force, lasts=lasts)
     return dict(told)
@@ -54,7 +55,7 @@ async def _hold(asked: Handler) -> Told:
     given, unit, reason = await _read(asked, ("for", "release"))
     release = given.get("release", False)
     if not isinstance(release, bool):
-        raise Rejected(400, "release: expected true or false")
+        raise wrong("release", "expected true or false")
     promoting = asked.view.promoting
     if release:
         return dict(await promoting.release(unit[0], reason, asked.asker))
@@ -69,19 +70,19 @@ async def _arm(asked: Handler) -> Told:
     refuse_unknown(given, ("route", "group", "arm", "for"))
     arm = given.get("arm")
     if arm not in ("legacy", "service"):
-        raise Rejected(400, "arm: expected legacy or service")
+        raise wrong("arm", "expected legacy or service")
     names = {**_names(asked, given, "route"), **_names(asked, given, "group")}
     if not names:
-        raise Rejected(400, 'expected {"route": KEY} or {"group": NAME}, or a list of them')
+        raise wrong("route", "expected a route's key, or a group, or a list of them")
     for name, owners in names.items():
         asked.permit(owners, name)
     said = _text(given, "for") or "8h"
     try:
         seconds = units.duration(said)
     except units.UnitError as problem:
-        raise Rejected(400, f"for: {problem}") from None
+        raise wrong("for", str(problem)) from None
     if not 1.0 <= seconds <= LONGEST:
-        raise Rejected(400, f"for: expected 1s to {units.show_duration(LONGEST)}, got {said[:50]}")
+        raise wrong("for", f"expected 1s to {units.show_duration(LONGEST)}, got {said[:50]}")
     key = asked.view.arm_key
     if not key:
         raise Rejected(503, "the site has no signing key")
@@ -105,9 +106,9 @@ def _names(asked: Handler, given: Mapping[str, Any], what: str) -> Mapping[str, 
     said = given.get(what, [])
     listed = [said] if isinstance(said, str) else said
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-        raise Rejected(400, f"{what}: expected a text or a list of texts")
+        raise wrong(what, "expected a text or a list of texts")
     if len(listed) > _MOST:
-        raise Rejected(400, f"{what}: expected at most {_MOST}")
+        raise wrong(what, f"expected at most {_MOST}")
     routes = [route for route in asked.view.snapshot.routes if has_sides(route)]
     found: dict[str, Sequence[str]] = {}
     for one in listed:
@@ -135,7 +136,7 @@ async def _read(asked: Handler, more: Sequence[str]) -> tuple[dict[str, Any], li
     refuse_unknown(given, ("route", "reason", *more))
     key = given.get("route")
     if not isinstance(key, str):
-        raise Rejected(400, "route: expected a route's key")
+        raise wrong("route", "expected a route's key")
     reason = read_reason(given)
     unit = await asked.view.promoting.stand(key)
     asked.permit([one.route.owner for one in unit], f"route:{key}")
@@ -145,7 +146,7 @@ async def _read(asked: Handler, more: Sequence[str]) -> tuple[dict[str, Any], li
 def _text(given: Mapping[str, Any], name: str) -> str | None:
     value = given.get(name)
     if value is not None and not isinstance(value, str):
-        raise Rejected(400, f"{name}: expected a text")
+        raise wrong(name, "expected a text")
     return value
 
 
