@@ -313,6 +313,9 @@ def test_a_hostile_reason_stays_a_text(reader: Reader, night: Site) -> None:
     tab_to(reader, "Drain busca", most=60)
     press(reader, Keys.ENTER)
     reader.find("[name=reason]")
+    reader.until(
+        lambda: focused(reader).startswith(("Why?", "reason")), what="the reason has the focus"
+    )
     press(reader, HOSTILE, Keys.ENTER)
     reader.sees(".notice", "busca gets nothing new. 2/2 workers")
     reader.sees("#overrides", HOSTILE)

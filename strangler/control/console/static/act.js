@@ -14,11 +14,13 @@ const TIMES = [
   ["8h", "8 h"],
 ];
 
+const subject = (on) => (on.key ? `route:${on.key}` : "site");
 const stage = (value) => (route) => ({ kind: "stage", subject: `route:${route.key}`, value });
 
 // name: what its sheet says and what is sent. `choices` asks for a value first; `path` is where it
 // is posted if it is no plain override, `preview` then the override that it comes to; `rollout` is
-// what the sheet shows of the route's rollout; `timed` false: it has no end of its own.
+// what the sheet shows of the route's rollout; `timed` false: it has no end of its own; `bare`: it
+// asks neither why nor for how long.
 const ACTIONS = {
   legacy: {
     title: (route) => ["Back to legacy", route.key],
@@ -64,26 +66,46 @@ const ACTIONS = {
     done: (route) => `${route.key} is one step back`,
   },
   cache: {
-    title: (route) => ["Cache mode", route.key],
+    title: (on) => ["Cache mode", on.key || "the whole site"],
     verb: "Set it",
     choices: () => ["stale_only", "archive_only", "bypass"],
     told: { stale_only: "serve what is stored, ask nobody", archive_only: "serve the archive's copies", bypass: "store and serve nothing" },
-    body: (route, value) => ({ kind: "cache", subject: `route:${route.key}`, value }),
-    done: (route, value) => `${route.key}: cache ${value}`,
+    body: (on, value) => ({ kind: "cache", subject: subject(on), value }),
+    done: (on, value) => `${on.key || "The site"}: cache ${value}`,
   },
   maintenance: {
-    title: (route) => ["Maintenance page", route.key],
+    title: (on) => ["Maintenance page", on.key || "the whole site"],
     verb: "Show the page",
     danger: true,
-    body: (route) => ({ kind: "maintenance", subject: `route:${route.key}`, value: true }),
-    done: (route) => `${route.key} shows the maintenance page`,
+    body: (on) => ({ kind: "maintenance", subject: subject(on), value: true }),
+    done: (on) => `${on.key || "The site"} shows the maintenance page`,
   },
   drain: {
     title: (upstream) => ["Drain", upstream.name],
     verb: "Drain",
     danger: true,
-    body: (upstream) => ({ kind: "drain", subject: `upstream:${upstream.name}`, value: true }),
-    done: (upstream) => `${upstream.name} gets nothing new`,
+    choices: (upstream) => (upstream.endpoints.length > 1 ? [...upstream.endpoints, "all of it"] : ["all of it"]),
+    body: (upstream, value) => ({ kind: "drain", subject: value === "all of it" ? `upstream:${upstream.name}` : `endpoint:${upstream.name} ${value}`, value: true }),
+    done: (upstream, value) => `${value === "all of it" ? upstream.name : value} gets nothing new`,
+  },
+  priority: {
+    title: (route) => ["Priority", route.key],
+    verb: "Set it",
+    choices: () => ["low", "normal", "high"],
+    told: { low: "the first to be refused when the edge is short", normal: "as the file says nothing", high: "the last to be refused" },
+    body: (route, value) => ({ kind: "priority", subject: `route:${route.key}`, value }),
+    done: (route, value) => `${route.key}: priority ${value}`,
+  },
+  purge: {
+    title: (route) => ["Purge", route.key],
+    verb: "Purge",
+    danger: true,
+    path: "/-/purge",
+    bare: true,
+    choices: () => ["make stale", "remove"],
+    told: { "make stale": "asked for anew; where nobody answers, the old copy still serves", remove: "gone from every tier" },
+    body: (route, value) => ({ route: route.key, soft: value === "make stale" }),
+    done: (route) => `${route.key} is purged`,
   },
   breaker: {
     title: (upstream) => ["Force the breaker", upstream.name],
@@ -172,14 +194,16 @@ function Form({ action, on, state, close }) {
   const [wrong, setWrong] = useState("");
   const field = useRef(null);
   const button = useRef(null);
-  const [title, subject] = action.title(on);
+  const [title, named] = action.title(on);
   const chosen = free.trim() || value;
   const [rollout] = useAnswer(action.rollout ? `/-/rollout?route=${encodeURIComponent(on.key)}` : null);
   const [force, setForce] = useState(false);
+  const [version, setVersion] = useState(state.overrides_version);
   const previewed = action.preview || (!action.path && action.body);
 
   useEffect(() => {
     // A finger that has just tapped wants no keyboard over the sheet.
+    if (action.bare) return button.current.focus();
     if (reason && !matchMedia("(pointer: fine)").matches) return button.current.focus();
     field.current.focus();
     field.current.select();
@@ -206,15 +230,18 @@ function Form({ action, on, state, close }) {
   async function submit(event) {
     event.preventDefault();
     if (busy) return;
-    if (!reason.trim()) {
+    if (!action.bare && !reason.trim()) {
       setWrong("Say why: whoever reads the audit tomorrow will ask.");
       return field.current.focus();
     }
     setBusy(true);
     setWrong("");
-    const body = { ...action.body(on, chosen), reason: reason.trim() };
-    if (action.timed !== false) body.for = time;
+    const body = action.body(on, chosen);
+    if (!action.bare) body.reason = reason.trim();
+    if (!action.bare && action.timed !== false) body.for = time;
     if (force) body.force = true;
+    // Who else has changed something since the sheet was opened is told first.
+    if (!action.path) body.if_version = version;
     try {
       const told = await ask(action.path || "/-/overrides", body);
       const workers = told.workers ? ` ${told.workers} workers` : "";
@@ -223,14 +250,17 @@ function Form({ action, on, state, close }) {
       close();
       refresh();
     } catch (problem) {
-      setWrong(problem.message);
+      const current = problem.status === 409 && problem.document?.current;
+      if (current) setVersion(current.version);
+      setWrong(current ? "Somebody else has just changed an override. Look again; then the button counts." : problem.message);
       setBusy(false);
+      if (current) refresh();
     }
   }
 
   return html`<form onSubmit=${submit} aria-busy=${busy}>
-    <h2 id="sheet-title">${title}<span class="visually-hidden">: </span><code>${subject}</code></h2>
-    ${choices &&
+    <h2 id="sheet-title">${title}<span class="visually-hidden">: </span><code>${named}</code></h2>
+    ${choices?.length > 1 &&
     html`<fieldset class="choices">
       <legend class="visually-hidden">To what</legend>
       ${choices.map(
@@ -242,11 +272,11 @@ function Form({ action, on, state, close }) {
     ${action.told && html`<p class="more">${action.told[chosen]}</p>`}
     ${previewed && html`<${Preview} told=${preview} />`}
     ${rollout && html`<${Rollout} told=${rollout} part=${action.rollout} force=${force} setForce=${setForce} />`}
-    <label class="field">Why?
+    ${!action.bare && html`<label class="field">Why?
       <input ref=${field} name="reason" required maxlength="500" autocomplete="off" value=${reason}
         aria-describedby="sheet-wrong" onInput=${(event) => setReason(event.target.value)} />
-    </label>
-    ${action.timed !== false &&
+    </label>`}
+    ${!action.bare && action.timed !== false &&
     html`<fieldset class="choices times">
       <legend>For how long?</legend>
       ${TIMES.map(

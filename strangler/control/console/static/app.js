@@ -113,8 +113,12 @@ function Me() {
     <summary>${state.me.who}</summary>
     <div class="menu">
       <p class="more">${state.me.role}</p>
+      <p class="more">For the whole site</p>
       <button type="button" onClick=${() => act("freeze")}>Freeze all moves …</button>
       <button type="button" onClick=${() => act("shadows")}>Stop all shadows …</button>
+      <button type="button" onClick=${() => act("cache")}>Cache mode …</button>
+      <button type="button" onClick=${() => act("maintenance")}>Maintenance …</button>
+      <hr />
       <button type="button" onClick=${leave}>Sign out</button>
     </div>
   </details>`;

@@ -163,6 +163,10 @@ function Upstreams({ state }) {
             <p><b>${one.name}</b> <span class="tag ${one.role}">${one.role}</span>${one.owner && html` <span class="more">${one.owner}</span>`}</p>
             <p class="say">${one.say}</p>
           </div>
+          <div class="do pair-of">
+            <button type="button" class="small" onClick=${() => act("breaker", one)} aria-label=${`Force the breaker of ${one.name}`}>Breaker …</button>
+            <button type="button" class="small" onClick=${() => act("drain", one)} aria-label=${`Drain ${one.name}`}>Drain …</button>
+          </div>
         </li>`,
       )}
     </ul>

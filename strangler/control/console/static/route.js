@@ -98,6 +98,8 @@ function Buttons({ route, state }) {
       <button type="button" onClick=${() => act("back", route)}>Step back …</button>
       <button type="button" onClick=${() => act("stage", route)}>Set stage …</button>`}
     ${route.caches && html`<button type="button" onClick=${() => act("cache", route)}>Cache mode …</button>`}
+    ${route.caches && html`<button type="button" onClick=${() => act("purge", route)}>Purge …</button>`}
+    <button type="button" onClick=${() => act("priority", route)}>Priority …</button>
     <button type="button" onClick=${() => act("maintenance", route)}>Maintenance …</button>
     ${upstream && html`<button type="button" onClick=${() => act("drain", upstream)}>Drain ${upstream.name} …</button>
       <button type="button" onClick=${() => act("breaker", upstream)}>Breaker of ${upstream.name} …</button>`}
