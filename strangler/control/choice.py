@@ -169,8 +169,8 @@ def file_says(snapshot: Snapshot, kind: str, subject: str) -> str | None:
     if scope == "endpoint":
         named, _, url = name.partition(" ")
         upstream = snapshot.upstreams.get(named)
-        known = upstream is not None and any(one.url == url for one in upstream.endpoints)
-        return "" if known else None
+        urls = [one.url.rstrip("/") for one in upstream.endpoints] if upstream is not None else []
+        return "" if url.rstrip("/") in urls else None
     return ""
 
 
@@ -215,7 +215,7 @@ def _known(kind: object, subject: str, snapshot: Snapshot, problems: _Problems) 
         return False
     if scope == "endpoint":
         urls = [one.url for one in snapshot.upstreams[upstream].endpoints]
-        if url not in urls:
+        if url.rstrip("/") not in [one.rstrip("/") for one in urls]:
             hint = did_you_mean(url, urls) or f"there are {', '.join(urls[:5])}"
             problems.add("subject", f"{upstream} has no endpoint {url[:200]}", hint)
             return False

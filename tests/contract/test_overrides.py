@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import uvloop
 from servers.redis import Redis
+from servers.redis_cluster import RedisCluster
+from servers.redis_sentinel import RedisSentinel
 
 from strangler.control.stores import Kept, Moved, Store, Unrecorded, make_store
 from strangler.rollout import Override
@@ -20,14 +22,14 @@ from strangler.rollout import Override
 class Place:
     """One place for the document, and as many stores that lead there as a test wants."""
 
-    def __init__(self, url: str, folder: Path, server: Redis | None) -> None:
-        self.url, self.folder, self.server = url, folder, server
+    def __init__(self, url: str, folder: Path, server: Any, site: str = "www") -> None:
+        self.url, self.folder, self.server, self.site = url, folder, server, site
         self._open: list[Store] = []
 
     async def store(self) -> tuple[Store, list[Kept | None]]:
         """Return another process's store, started, and the list of what it hears."""
         heard: list[Kept | None] = []
-        store = make_store(self.url, folder=self.folder, site="www")
+        store = make_store(self.url, folder=self.folder, site=self.site)
         self._open.append(store)
         await store.start(heard.append)
         return store, heard
@@ -44,12 +46,25 @@ def redis() -> Iterator[Redis]:
         yield server
 
 
-@pytest.fixture(params=["file", "redis"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, redis: Redis) -> Place:
+@pytest.fixture(scope="module")
+def sentinel() -> Iterator[RedisSentinel]:
+    with RedisSentinel() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RedisCluster]:
+    with RedisCluster() as server:
+        yield server
+
+
+@pytest.fixture(params=["file", "redis", "sentinel", "cluster"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "file":
         return Place("file", tmp_path, None)
-    redis.clear()
-    return Place(redis.url, tmp_path, redis)
+    server = request.getfixturevalue(request.param)
+    # A site of its own for each test: what another has left is another's.
+    return Place(server.url, tmp_path, server, site=tmp_path.name)
 
 
 def in_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:

@@ -310,3 +310,14 @@ def test_half_a_toggle(typed: Any, words: tuple[str, ...], said: str) -> None:
     code, _, error = typed(*words)
     assert code == 2
     assert said in error
+
+
+@pytest.mark.parametrize("store", ["sqlite:x.db", "redis:", "memory"])
+def test_a_store_that_is_none_starts_nothing(store, edge):
+    port = f"127.0.0.1:{unused_port()}"
+    ended = run(
+        edge, "serve", "--listen", port, "--admin", "none", STRANGLER_OVERRIDES=store,
+        STRANGLER_STATE=str(edge.folder / "another"),
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert "expected file, file:PATH or a redis URL" in ended.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -101,6 +102,23 @@ async def running(tmp_path, monkeypatch) -> AsyncIterator[Site]:
 @pytest.fixture
 def scene(tmp_path, monkeypatch):
     return lambda: running(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "local"),
+    [
+        (socket.AF_INET, ("127.0.0.1", 0), True),
+        (socket.AF_INET, ("127.9.9.9", 0), True),
+        (socket.AF_INET6, ("::1", 0), True),
+        (socket.AF_INET, ("0.0.0.0", 0), False),
+        (socket.AF_INET6, ("::", 0), False),
+        (socket.AF_UNIX, "admin.sock", True),
+    ],
+)
+def test_only_a_loopback_listener_is_open_for_reading(family, address, local, tmp_path):
+    with socket.socket(family) as door:
+        door.bind(str(tmp_path / address) if isinstance(address, str) else address)
+        assert process._is_local(door) is local
 
 
 def test_state_is_repeated_to_every_worker(scene):
