@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from scenarios.o001_overrides import call, post
 
-from strangler.testing import Edge, Upstream, configuration, respond, until
+from strangler.testing import Edge, Upstream, configuration, pause, respond, until
 
 GATES = {"errors": "+1pp", "samples": 30}
 STEPS = ["20%", "50%", "100%"]
@@ -31,6 +31,7 @@ ROUTES = {
     "/sick/**": canary(50, hold="1s", on_fail="back"),
     "/first/**": canary(20, hold="1s", on_fail="back"),
     "/kept/**": canary(50, hold="1s", on_fail="hold"),
+    "/slow/**": canary(50, on_fail="back", gates={"p95": "+50%", "samples": 50}),
     "/few/**": canary(20, hold="500ms", gates={"samples": 100_000}),
     "/hand/**": canary(20, gates={"samples": 100_000}),
     "/cart/**": canary(20, hold="500ms", group="checkout"),
@@ -46,10 +47,11 @@ ROUTES = {
 BUSY = ("up", "sick", "first", "kept", "few", "cart", "pay", "held", "night")
 
 
-def sites() -> tuple[Upstream, Upstream]:
+def origins() -> tuple[Upstream, Upstream]:
     legacy, shop = Upstream(), Upstream()
     legacy.answers(respond(200, "legacy"))
     shop.answers(respond(200, "service"))
+    shop.on("/slow/", pause(0.02), respond(200, "service"))
     shop.on("/alike/", respond(200, "legacy"))
     for name in ("sick", "first", "kept"):
         shop.on(f"/{name}/", respond(500, "broken"))
@@ -80,12 +82,16 @@ def traffic(edge: Edge, names: tuple[str, ...]) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def edge() -> Iterator[Edge]:
-    legacy, shop = sites()
+    legacy, shop = origins()
     with legacy, shop:
         text = configuration(
             ROUTES, upstreams={"legacy": legacy, "shop": {"url": shop, "breaker": "none"}}
         )
-        with Edge(text, workers=2, access_log="off") as made, traffic(made, BUSY):
+        with (
+            Edge(text, workers=2, access_log="off") as made,
+            traffic(made, BUSY),
+            traffic(made, ("slow",)),
+        ):
             yield made
 
 
@@ -140,6 +146,14 @@ def test_a_canary_goes_back_when_the_services_errors_rise(edge) -> None:
     assert "errors" in overrides(edge, "/sick/**")[0]["reason"]
 
 
+def test_a_canary_goes_back_when_the_service_is_slower(edge) -> None:
+    """Although nothing times it: a gate guards the steps that people make as well."""
+    edge.wait_log(r'rollout.back route=/slow/\*\* stage="canary 50%".* to="canary 20%"', timeout=20)
+    reason = overrides(edge, "/slow/**")[0]["reason"]
+    assert reason.startswith("p95 +")
+    assert "limit +50%" in reason
+
+
 def test_the_first_step_goes_back_to_legacy_and_stays_there(edge) -> None:
     edge.wait_log(r'rollout.back route=/first/\*\* stage="canary 20%".* to=legacy')
     assert stage(edge, "/first/**") == "legacy"
@@ -181,11 +195,18 @@ def test_a_journey_goes_up_together_or_not_at_all(edge) -> None:
     assert {stage(edge, "/cart/**"), stage(edge, "/pay/**")} == {"legacy"}
 
 
+def sides(edge: Edge) -> dict[str, str]:
+    with edge.client() as client:
+        readers = [f"somebody-{number}" for number in range(300)]
+        return {reader: client.get("/hand/", X_Reader=reader).text for reader in readers}
+
+
 def test_a_person_promotes_where_the_conditions_are_met_or_by_force(edge) -> None:
     status, told = post(edge, "/promote", route="/hand/**", reason="noon")
     assert (status, told["ok"]) == (409, False)
     assert [one["name"] for one in told["unmet"]] == ["gate samples"]
     assert stage(edge, "/hand/**") == "canary 20%"
+    before = sides(edge)
     status, told = post(edge, "/promote", route="/hand/**", reason="noon", force=True)
     assert status == 201, told
     assert (told["from"], told["to"], told["workers"]) == ("canary 20%", "canary 50%", "2/2")
@@ -193,6 +214,11 @@ def test_a_person_promotes_where_the_conditions_are_met_or_by_force(edge) -> Non
     assert entry["reason"] == "noon (forced: gate samples)"
     assert (entry["verb"], entry["before"], entry["after"]) == ("promote", None, "canary 50%")
     assert rollout(edge, "/hand/**")["brakes"]["by_hand"] == ""
+    # Pain 27: raising a share moves those between the two, and nobody back.
+    after = sides(edge)
+    assert all(after[reader] == "service" for reader in before if before[reader] == "service")
+    moved = sum(before[reader] != after[reader] for reader in before) / len(before)
+    assert 0.2 < moved < 0.4
 
 
 def test_pain_29_back_is_one_action_and_never_gated(edge) -> None:
@@ -340,7 +366,7 @@ def test_an_arm_that_makes_no_sense_is_refused(edge, what: str) -> None:
 
 
 def test_a_restart_in_the_middle_keeps_the_step_and_its_samples() -> None:
-    legacy, shop = sites()
+    legacy, shop = origins()
     with legacy, shop:
         route = canary(20, hold="1h")
         text = configuration(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from scenarios.k002_rollout import audited, canary, overrides, rollout, sites, stage, traffic
+from scenarios.k002_rollout import audited, canary, origins, overrides, rollout, stage, traffic
 from scenarios.o001_overrides import call, post
 from servers.redis import Redis
 
@@ -17,7 +17,7 @@ KEY = {"STRANGLER_SIGNING_KEY": "a key that both edges of the fleet have been gi
 
 @pytest.fixture(scope="module")
 def text() -> Iterator[str]:
-    legacy, shop = sites()
+    legacy, shop = origins()
     routes = {
         "/**": "legacy",
         "/up/**": canary(20, hold="500ms"),
