@@ -27,33 +27,41 @@ _events = logging.getLogger("strangler.events")
 
 #: How much of a tick's lag counts: one hiccup is no shortage, half a second of lag is.
 _WEIGHT: Final = 0.2
-#: Seconds of lag that one tick may tell of: after a stop of minutes there is no shortage.
-_MOST_LAG: Final = 1.0
+#: Seconds of lag at which the pressure is 1, and that one tick may tell of at most, of these: after
+#: a stop of minutes there is no shortage.
+LAG: Final = 0.5
+_MOST_LAG: Final = 4.0
 #: Seconds after which those who were let go may ask again, and as many more by lot: all at once
 #: would be the next shortage.
 _COME_AGAIN: Final = 5
 
 
 class Relief:
-    """What one worker lets go. `connections` counts the open ones; the engine's to give."""
+    """What one worker lets go. `connections` counts the open ones; the engine's to give.
+
+    ``lag`` is how late the event loop is, in seconds, on average; ``lag_limit`` at which that is
+    a pressure of 1.
+    """
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self.shedding = Shedding(Shed())
         self.connections: Callable[[], int] = _unknown
         self.lag = 0.0
+        self.lag_limit = LAG
         self._before: float | None = None
 
     def tick(self, now: float) -> None:
         """Take the pressure; *now* is the loop's time."""
         edge = self._edge
         if self._before is not None:
-            late = min(max(0.0, now - self._before - TICK), _MOST_LAG)
+            late = min(max(0.0, now - self._before - TICK), _MOST_LAG * self.lag_limit)
             self.lag += (late - self.lag) * _WEIGHT
         self._before = now
         limits = edge.view.limits
         found = pressure(
             lag=self.lag,
+            lag_limit=self.lag_limit,
             connections=self.connections(),
             connections_limit=limits.connections,
             inflight=len(edge.exchanges) - edge.tunnels,

@@ -80,9 +80,9 @@ def test_attempts_share_the_deadline(running, origin):
 
 @pytest.fixture
 def short():
-    """Return an edge whose attempts take 200 ms at most, whatever the steps may take."""
+    """Return an edge whose attempts take 500 ms at most, whatever the steps may take."""
     with Upstream(respond()) as origin:
-        upstreams = {"legacy": {"url": origin, "timeout": {"attempt": "200ms"}}}
+        upstreams = {"legacy": {"url": origin, "timeout": {"attempt": "500ms"}}}
         retry = {"tries": 1, "when": ["timeout", "connect"], "backoff": {"base": "0s"}}
         routes = {"/**": {"to": "legacy", "retry": retry}}
         with Inside(configuration(routes, upstreams=upstreams)) as edge:
@@ -91,7 +91,7 @@ def short():
 
 def test_an_attempt_has_a_time_of_its_own_and_the_next_one_another(short):
     edge, origin = short
-    origin.answers(pause(0.5), respond()).then(pause(0.12), respond(body="second"))
+    origin.answers(pause(0.9), respond()).then(pause(0.25), respond(body="second"))
     edge.get("/").expect(200, body="second")
     assert len(origin.requests) == 2
     assert edge.record("/").retry == "retry"
@@ -122,5 +122,5 @@ def test_what_is_in_time_is_left_alone(short):
     with edge.client() as client:
         for _ in range(3):
             client.get("/").expect(200)
-            time.sleep(0.1)
+            time.sleep(0.3)
     assert len(origin.connections) == 1
