@@ -2,7 +2,7 @@
 # `make help` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench docs clean
+.PHONY: help setup run test check format bench chaos docs clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
@@ -46,6 +46,10 @@ bench: $(STAMP) ## Measure beside nginx, Varnish, HAProxy (20 min); writes bench
 	@$(PY) tests/servers/install.py --bench
 	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[bench]'
 	@$(PY) bench/run.py
+
+chaos: $(STAMP) ## Break everything under load, one after the other; writes bench/CHAOS.md
+	@$(PY) tests/servers/install.py
+	@$(PY) tests/chaos/run.py
 
 docs: $(STAMP) ## Write the reference pages anew from the schema
 	@$(PY) -m strangler.config.reference docs/reference

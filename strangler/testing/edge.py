@@ -82,6 +82,7 @@ class Edge:
         tls: the certificate for https on every listener.
         access_log: text, json or off.
         arguments: further arguments of `strangler serve`.
+        wrapper: a command that ends by executing the one behind it, such as `unshare --mount`.
         environment: further environment variables.
         ready: wait until it serves.
 
@@ -100,6 +101,7 @@ class Edge:
         tls: Certificate | None = None,
         access_log: str = "text",
         arguments: Iterable[str] = (),
+        wrapper: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
         ready: bool = True,
     ) -> None:
@@ -122,7 +124,7 @@ class Edge:
         if tls is not None:
             command += ["--tls-cert", str(tls.cert), "--tls-key", str(tls.key)]
         self.process = subprocess.Popen(
-            [*command, *arguments],
+            [*wrapper, *command, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

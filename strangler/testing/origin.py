@@ -616,13 +616,17 @@ def unused_port() -> int:
 
 
 @contextlib.contextmanager
-def black_hole() -> Iterator[int]:
-    """Yield a port on 127.0.0.1 whose accept queue is full: connects to it hang (Linux)."""
+def black_hole(port: int = 0) -> Iterator[int]:
+    """Yield a port on 127.0.0.1 whose accept queue is full: connects to it hang (Linux).
+
+    port: which; 0 chooses one.
+    """
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
         listener.listen(0)
-        port: int = listener.getsockname()[1]
+        port = int(listener.getsockname()[1])
         for _ in range(3):
             filler = stack.enter_context(socket.socket())
             filler.setblocking(False)

@@ -26,8 +26,8 @@ GUIDES = [
 ]
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-# What the benchmark makes; nothing else that a page links to may be absent.
-MADE = {ROOT / "bench" / "RESULTS.md"}
+# What the benchmark and the chaos suite make; nothing else that a page links to may be absent.
+MADE = {ROOT / "bench" / "RESULTS.md", ROOT / "bench" / "CHAOS.md"}
 
 
 def named(page: Path) -> str:

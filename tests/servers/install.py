@@ -31,6 +31,8 @@ TEST_PACKAGES = {
     "nginx": "nginx-light",
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
+    "gcc": "gcc",
+    "unshare": "util-linux",
 }
 BENCH_PACKAGES = {
     "nginx": "nginx-light",

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stage of most faults: Django on SQLite, materia, an edge with the tiers built in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from chaos.fault import Fault
+from chaos.load import Group
+from chaos.scripted import Scripted
+from chaos.site import Backends, edge, ordinary
+
+from strangler.testing import Edge
+
+
+class Shared:
+    """Backends that several stages play on; made by the first, ended by `close`."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._backends: Backends | None = None
+
+    def backends(self) -> Backends:
+        """Return the running Django and materia."""
+        if self._backends is None:
+            self._backends = self._stack.enter_context(Backends())
+        return self._backends
+
+    def close(self) -> None:
+        """Stop them."""
+        self._backends = None
+        self._stack.close()
+
+
+@cache
+def shared() -> Shared:
+    """Return the one of this process."""
+    return Shared()
+
+
+class Plain:
+    """An edge before Django, materia and one scripted service."""
+
+    def __init__(self, backends: Backends, made: Edge, scripted: Scripted) -> None:
+        self.backends, self.edge, self.scripted = backends, made, scripted
+
+    def mend(self) -> None:
+        self.backends.mend()
+        self.scripted.well()
+
+    def groups(self, fault: Fault) -> Sequence[Group]:
+        """Return the steady load, and who else the fault wants."""
+        return ordinary(self.backends, *fault.readers)
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[Plain]:
+    """Yield the stage."""
+    backends = shared().backends()
+    with Scripted(backends.content) as scripted:
+        text = backends.routes(scripted={"scripted": scripted.url})
+        with edge(text) as made:
+            yield Plain(backends, made, scripted)

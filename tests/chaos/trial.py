@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One fault under load: when it began, was noticed and was over, and which figures held."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaos.load import Load, Record, percentile
+
+from strangler.testing import Edge, until
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What was seen, and the bound that it is held to."""
+
+    what: str
+    seen: str
+    bound: str
+    holds: bool
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one fault came to; times in seconds, `before` and `during` in ms of the 99th percentile.
+
+    error: why the trial itself could not be made, else empty.
+    """
+
+    name: str
+    title: str
+    requests: int = 0
+    failed: int = 0
+    before: float = 0.0
+    during: float = 0.0
+    noticed: float | None = None
+    recovered: float | None = None
+    figures: list[Figure] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def holds(self) -> bool:
+        return not self.error and bool(self.figures) and all(one.holds for one in self.figures)
+
+
+class Trial:
+    """What a fault has in its hands.
+
+    site: whatever its stage has set up; edge, load: the running ones; slack: by what bounds of
+    time are multiplied, on a machine that does other things meanwhile. Bounds of counts never are.
+    """
+
+    def __init__(self, outcome: Outcome, site: Any, edge: Edge, load: Load, slack: float) -> None:
+        self.outcome = outcome
+        self.site = site
+        self.edge = edge
+        self.load = load
+        self.slack = slack
+        self.started = self.began = self.mended = time.monotonic()
+        self._lines = len(edge.lines)
+
+    # -- the course of it
+
+    @contextlib.contextmanager
+    def trouble(self) -> Iterator[None]:
+        """Mark what is inside as the time of the fault."""
+        self._lines = len(self.edge.lines)
+        self.began = time.monotonic()
+        yield
+        self.mended = time.monotonic()
+
+    def go_on(self, seconds: float) -> None:
+        """Let the readers ask for *seconds*."""
+        self.load.go_on(seconds)
+
+    def noticed(self, pattern: str, bound: float) -> float:
+        """Wait for the line that says that the edge has noticed; return when that was."""
+        self.edge.wait_log(pattern, after=self._lines, timeout=bound * self.slack + 5.0)
+        now = time.monotonic()
+        self.outcome.noticed = now - self.began
+        self.seconds("noticed", now - self.began, bound)
+        return now
+
+    def recovered(self, bound: float, *groups: str) -> None:
+        """Wait until a second has passed in which the service itself answered *groups*."""
+        calm = 1.0
+
+        def last() -> float:
+            return max(
+                (one.due for one in self.load.between(self.mended, time.monotonic(), *groups)
+                 if one.fallback or one.problem),
+                default=self.mended,
+            )  # fmt: skip
+
+        self.load.until(
+            lambda: (
+                time.monotonic() > last() + calm
+                and len(self.load.between(last(), time.monotonic(), *groups)) > 5
+            ),
+            bound * self.slack + 10.0,
+            "the service answers again",
+        )
+        self.outcome.recovered = last() - self.mended
+        self.seconds("recovered", last() - self.mended, bound)
+
+    def wait(self, true: Callable[[], bool], timeout: float, what: str) -> None:
+        until(true, timeout=timeout * self.slack, what=what)
+
+    # -- figures
+
+    def figure(self, what: str, seen: Any, bound: str, holds: bool) -> None:
+        """Note a figure; *holds* is the judgement."""
+        self.outcome.figures.append(Figure(what, str(seen), bound, holds))
+
+    def seconds(self, what: str, seen: float, bound: float) -> None:
+        """Note a time that may be at most *bound* seconds."""
+        self.figure(what, f"{seen:.2f} s", f"<= {bound:g} s", seen <= bound * self.slack)
+
+    def none_failed(self, *groups: str, what: str = "failed requests") -> None:
+        """Note that every request so far was answered, whole and right."""
+        bad = [one for one in self.load.between(self.started, time.monotonic(), *groups)
+               if one.problem]  # fmt: skip
+        shown = f"{len(bad)}: {bad[0].problem}" if bad else "0"
+        self.figure(what, shown, "0", not bad)
+
+    def none_wrong(self, *groups: str) -> None:
+        """Note that no answer looked whole and was not: what failed was seen to be cut."""
+        bad = [one for one in self.load.between(self.started, time.monotonic(), *groups)
+               if one.problem and not one.problem.startswith("cut")]  # fmt: skip
+        shown = f"{len(bad)}: {bad[0].problem}" if bad else "0"
+        self.figure("broken answers that look whole", shown, "0", not bad)
+
+    def enough(self, least: int, *groups: str) -> None:
+        """Note that there were requests enough while the fault lasted to mean anything."""
+        count = len(self.load.between(self.began, self.mended, *groups))
+        self.figure("requests while it lasted", count, f">= {least}", count >= least)
+
+    def p99_within(self, records: Sequence[Record], bound: float, what: str) -> None:
+        """Note that *records* took at most *bound* ms in 99 % of cases."""
+        seen = percentile(records, 0.99)
+        self.figure(what, f"{seen:.0f} ms", f"<= {bound:.0f} ms", seen <= bound * self.slack)
+
+    def as_legacy(self, ours: Sequence[Record], legacy: Sequence[Record]) -> None:
+        """Note that *ours* took as long as *legacy*'s own readers at the same time, and 2 ms.
+
+        Percentiles of some dozens of requests are mostly luck, so the bound is broken where 95 %
+        of 1,000 resamples (bootstrap) say so.
+        """
+        chance = random.Random(len(ours))
+        for share, name in ((0.5, "median"), (0.99, "p99")):
+            seen = percentile(ours, share) - percentile(legacy, share)
+            least = float("inf")
+            if ours and legacy:
+                least = sorted(
+                    percentile(chance.choices(ours, k=len(ours)), share)
+                    - percentile(chance.choices(legacy, k=len(legacy)), share)
+                    for _ in range(1000)
+                )[50]
+            shown = f"{seen:+.1f} ms (95 %: at least {least:+.1f})"
+            self.figure(f"{name} beyond legacy's", shown, "<= 2 ms", least <= 2.0 * self.slack)
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What the edge holds when nobody asks: bytes of its largest process, and sockets."""
+
+    memory: int
+    sockets: int
+
+    @classmethod
+    def of(cls, edge: Edge) -> Footprint:
+        return cls(edge.rss(), edge.sockets())
+
+
+def back(outcome: Outcome, edge: Edge, before: Footprint, memory: int, timeout: float) -> None:
+    """Wait until *edge* holds no more sockets than *before*; note that, and its memory.
+
+    memory: MiB that the largest process may have grown by.
+    """
+    with contextlib.suppress(AssertionError):
+        until(lambda: edge.sockets() <= before.sockets, timeout=timeout)
+    now = Footprint.of(edge)
+    outcome.figures.append(
+        Figure("sockets", f"{now.sockets} (before: {before.sockets})", "as before",
+               now.sockets <= before.sockets)
+    )  # fmt: skip
+    grown = (now.memory - before.memory) / 2**20
+    outcome.figures.append(
+        Figure("memory", f"{grown:+.1f} MiB", f"<= +{memory} MiB", grown <= memory)
+    )
