@@ -100,7 +100,13 @@ def how_plain(fields: RequestFields) -> int:
     """Return 2 where *fields* hold nothing that matters to a cache but a key's parts and a
     simple Vary, 1 where they steer as well (Cache-Control, Pragma), 0 else. Cost: < 1 us.
     """
-    if fields.length or fields.chunked or fields.upgrade or _NOT_PLAIN.search(fields.lower):
+    if (
+        fields.length
+        or fields.chunked
+        or fields.upgrade
+        or fields.debug
+        or _NOT_PLAIN.search(fields.lower)
+    ):
         return 0
     return 1 if _STEERS.search(fields.lower) else 2
 

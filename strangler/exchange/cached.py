@@ -19,6 +19,7 @@ from strangler.cache.stored import Stored
 from strangler.cache.tiers.tier import BodyLost
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
+from strangler.exchange import debugging
 from strangler.exchange.cache import Keeping
 from strangler.exchange.copies import Standby
 from strangler.exchange.exchange import Exchange
@@ -430,6 +431,8 @@ class CachedExchange(Exchange):
         self._count(told)
         self._first_byte = time.monotonic() - self._began
         lines = b"Age: %d\r\nCache-Status: %b\r\n" % (age, status)
+        if self._head.fields.debug:
+            self.private_lines += debugging.lines(self)
         if self.private_lines:
             line = head.index(b"\r\n")
             head = head[:line] + private(head[line:])

@@ -34,6 +34,7 @@ from strangler.exchange.plan import NO_OVERRIDES, Plan, View
 from strangler.exchange.relief import Relief
 from strangler.exchange.shadow import Shadows
 from strangler.observe.access import AccessLog
+from strangler.observe.debugging import key_of
 from strangler.observe.kept import Bad, Kept, masked
 from strangler.observe.tails import Tails, Wanted
 from strangler.observe.tracing import Settings, Tracer
@@ -104,6 +105,7 @@ class Edge:
         instance = instance or os.environ.get("STRANGLER_INSTANCE", "") or secrets.token_hex(3)
         self._instance = instance
         self.arm_key = arm_key
+        self.debug_key = key_of(arm_key)
         self._ids = secrets.token_hex(6)
         self._count = 0
         self._second = -1

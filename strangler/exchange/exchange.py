@@ -17,7 +17,7 @@ from strangler.cache.tiers.purges import Purge
 from strangler.clock import Waits
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
-from strangler.exchange import answer, composing, ending, falling, itself
+from strangler.exchange import answer, composing, debugging, ending, falling, itself
 from strangler.exchange.counting import Arm
 from strangler.exchange.fetch import FOR_EVER, SAFE, Answer, Fetching, failure_word
 from strangler.exchange.plan import Plan
@@ -381,6 +381,8 @@ class Exchange:
         block = self._edge.mended(self._plan, upstream, head, self.scheme, self._head.authority)
         if not head.dated:
             block += b"\r\nDate: " + self._edge.date()
+        if self._head.fields.debug:
+            self.private_lines += debugging.lines(self)
         if self.private_lines:
             block = private(block) + self.private_lines
         block += self._extra
@@ -512,6 +514,8 @@ class Exchange:
         fields: answer.Fields = (),
     ) -> None:
         """Send a whole answer of the edge's own, and end the exchange."""
+        if self._head.fields.debug:
+            fields += debugging.fields(self)
         self._over = True
         self._status = status
         self._sent = 0 if self._head.method == b"HEAD" else len(body)

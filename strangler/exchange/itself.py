@@ -24,8 +24,9 @@ _COME_AGAIN: Final = 3600
 def answer(exchange: Exchange, plan: Plan, match: Match[Route]) -> None:
     """Answer what has no upstream, or whose upstream isn't to be asked now."""
     route = plan.route
-    exchange._arm = plan.legacy_arm
+    exchange._plan, exchange._arm = plan, plan.legacy_arm
     if plan.maintenance is not None:
+        exchange._arm = exchange._edge.counts.arm(plan.key, "edge")
         _closed(exchange, plan.maintenance)
         exchange._log(plan.key, "", "maintenance", "", exchange._arm)
         return
@@ -42,7 +43,7 @@ def answer(exchange: Exchange, plan: Plan, match: Match[Route]) -> None:
 
 def let_go(exchange: Exchange, plan: Plan, word: str, fields: own.Fields) -> None:
     """Refuse a request that there is no room for; *word* says whose."""
-    exchange._arm = exchange._edge.counts.arm(plan.key, "edge")
+    exchange._plan, exchange._arm = plan, exchange._edge.counts.arm(plan.key, "edge")
     exchange._answer_error(503, "", fields)
     exchange._log(plan.key, "", word, "connection_limit_reached", exchange._arm)
 

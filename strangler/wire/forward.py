@@ -31,9 +31,10 @@ _FROM_TRUSTED: Final = re.compile(rb"\r\n(?:" + _HOP + _IDENTITY_LOOKALIKES + rb
 _FROM_TRUSTED_NO_HOST: Final = re.compile(
     rb"\r\n(?:host|" + _HOP + _IDENTITY_LOOKALIKES + rb"):[^\r]*"
 )
+#: What ends at this hop, and what only the edge itself may say.
 _PER_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"te", b"transfer-encoding", b"upgrade", b"proxy-connection",
-     b"proxy-authenticate", b"proxy-authentication-info")
+     b"proxy-authenticate", b"proxy-authentication-info", b"strangler-decision")
 )  # fmt: skip
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[^\r]*")
 _PLAIN_OPTIONS: Final = frozenset((b"keep-alive", b"close"))

@@ -45,7 +45,7 @@ _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*)([/?].*)?")
 _VERSION: Final = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9](?:\.[0-9])?")
 _NOTABLE: Final = re.compile(
     rb"\n(host|content-length|transfer-encoding|connection|expect|upgrade|max-forwards|via"
-    rb"|cookie):([^\r]*)"
+    rb"|cookie|strangler-debug):([^\r]*)"
 )
 _RESPONSE_NOTABLE: Final = re.compile(
     rb"\n(content-length|transfer-encoding|connection|keep-alive|proxy-[a-z-]+|te|upgrade|date"
@@ -115,7 +115,8 @@ class RequestFields(Fields):
 
     ``authority`` is Host as sent, or None; ``length`` is Content-Length, or None; ``connection``
     holds the lower-case options of Connection; ``upgrade`` and ``expect`` are lower case;
-    ``cookies`` counts the lines of Cookie; ``plain`` tells that nothing here speaks to a proxy: no
+    ``cookies`` counts the lines of Cookie; ``debug`` tells that somebody shows a debug token;
+    ``plain`` tells that nothing here speaks to a proxy: no
     body, Via, Upgrade, Expect or Max-Forwards; ``forwarded`` and ``simple`` are where
     `strangler.wire.forward` and the cache keep what they made of this block.
     """
@@ -125,6 +126,7 @@ class RequestFields(Fields):
         "chunked",
         "connection",
         "cookies",
+        "debug",
         "expect",
         "forwarded",
         "host",
@@ -146,6 +148,7 @@ class RequestFields(Fields):
         self.connection: frozenset[bytes] = frozenset()
         self.upgrade = self.expect = self.max_forwards = self.via = b""
         self.cookies = 0
+        self.debug = False
         self.simple: int | None = None
         self.forwarded: dict[object, bytes] = {}
         for name, value in _NOTABLE.findall(self.lower):
@@ -187,8 +190,12 @@ class RequestFields(Fields):
             self.max_forwards = value
         elif name == b"via":
             self.via = self.via + b"," + value if self.via else value
-        else:
+        elif name == b"cookie":
             self.cookies += 1
+            if b"strangler_debug=" in value:
+                self.debug = True
+        else:
+            self.debug = True
 
 
 class RequestHead:

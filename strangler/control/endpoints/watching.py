@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from tornado.iostream import StreamClosedError
 
+from strangler.control.choice import refuse_unknown
 from strangler.control.endpoint import Endpoint, Parameter
 from strangler.control.handler import Handler, Rejected
+from strangler.observe.debugging import COOKIE, LONGEST, key_of, mint
 from strangler.observe.tails import statuses
 from strangler.units import duration
 
@@ -57,7 +60,49 @@ def _wanted(asked: Handler) -> dict[str, Any]:
     return wanted
 
 
+async def _debug_cookie(asked: Handler) -> Told:
+    """Sign a token by which a browser or curl is told who answered it and why."""
+    given = asked.json_body()
+    refuse_unknown(given, ("for",))
+    said = given.get("for", "1h")
+    try:
+        if not isinstance(said, str):
+            raise ValueError("expected a duration such as 1h")
+        seconds = duration(said)
+    except ValueError as problem:
+        raise Rejected(400, f"for: {problem}") from None
+    if not 1.0 <= seconds <= LONGEST:
+        raise Rejected(400, f"for: expected 1s to 24h, got {said[:50]}")
+    if not asked.view.arm_key:
+        raise Rejected(503, "the site has no signing key")
+    expires = time.time() + seconds
+    token = mint(key_of(asked.view.arm_key), expires)
+    pair = f"{COOKIE.decode()}={token}"
+    return {
+        "expires": int(expires),
+        "token": token,
+        "header": f"Strangler-Debug: {token}",
+        "cookie": pair,
+        "set_cookie": f"{pair}; Path=/; Max-Age={int(seconds)}; HttpOnly; SameSite=Lax",
+        "script": f'document.cookie = "{pair}; path=/; max-age={int(seconds)}"',
+    }
+
+
 ROWS: Final = (
+    Endpoint(
+        method="POST",
+        path="/-/debug-cookie",
+        answer=_debug_cookie,
+        doc='{"for": "1h"}: a token that has each response say who answered, why, and how long '
+        "it took; as a cookie or a field",
+        access="viewer",
+        body={
+            "type": "object",
+            "properties": {"for": {"type": "string"}},
+            "additionalProperties": False,
+        },
+        also=(400, 503),
+    ),
     Endpoint(
         method="GET",
         path="/-/errors",
