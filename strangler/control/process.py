@@ -190,6 +190,7 @@ class Control:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         server.abort_all()
+        await self.rollout.save()
         await self.overrides.close()
         self.audit.close()
         return 0

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from scenarios.o001_overrides import call, post
+from scenarios.story import token
 
 from strangler.testing import Edge, Upstream, configuration, pause, respond, until
 
@@ -365,31 +366,51 @@ def test_an_arm_that_makes_no_sense_is_refused(edge, what: str) -> None:
 # ---------------------------------------------------------------- restarts
 
 
+def seen(told: Any) -> dict[str, int]:
+    return {name: told["arms"][name]["answers"] for name in ("legacy", "service")}
+
+
 def test_a_restart_in_the_middle_keeps_the_step_and_its_samples() -> None:
     legacy, shop = origins()
     with legacy, shop:
         route = canary(20, hold="1h")
         text = configuration(
-            {"/**": "legacy", "/up/**": route}, upstreams={"legacy": legacy, "shop": shop}
+            {"/**": "legacy", "/up/**": route},
+            upstreams={"legacy": legacy, "shop": shop},
+            limits={"drain": "1s"},
         )
-        with Edge(text, workers=2, access_log="off") as edge:
-            assert post(edge, "/promote", route="/up/**", reason="go", force=True)[0] == 201
-            with edge.client() as client:
+        with Edge(text, workers=2, access_log="off") as first:
+            assert post(first, "/promote", route="/up/**", reason="go", force=True)[0] == 201
+            with first.client() as client:
                 for number in range(100):
                     client.get("/up/", X_Reader=f"r{number}").expect(200)
-            before = rollout(edge, "/up/**")
-            sides = {name: before["arms"][name]["answers"] for name in ("legacy", "service")}
-            assert sum(sides.values()) == 100
-            saved = edge.folder / "var" / "rollout.json"
+            before = rollout(first, "/up/**")
+            assert sum(seen(before).values()) == 100
+            saved = first.folder / "var" / "rollout.json"
             until(saved.exists, what="rollout.json")
-            after = len(edge.lines)
-            os.kill(edge.pids[1], signal.SIGKILL)  # control: the first that the supervisor forks
-            edge.wait_log(r"supervisor: .*control", after=after)
-            until(lambda: _answers(edge), what="control answers again")
-            told = rollout(edge, "/up/**")
-            assert told["stage"]["effective"] == "canary 50%"
-            assert told["stage"]["began"] == before["stage"]["began"]
-            assert {name: told["arms"][name]["answers"] for name in sides} == sides
+            # The control process alone: killed, so that it can't say goodbye.
+            after = len(first.lines)
+            os.kill(first.pids[1], signal.SIGKILL)
+            first.wait_log(r"supervisor: .*control", after=after)
+            until(lambda: _answers(first), what="control answers again")
+            assert seen(rollout(first, "/up/**")) == seen(before)
+            # The whole site: its counts begin at nought, the step's don't.
+            first.process.terminate()
+            first.process.wait(10)
+            environment = {"STRANGLER_STATE": str(first.folder / "var")}
+            with Edge(text, workers=2, access_log="off", environment=environment) as second:
+                secret = token(first)
+                told = call(second, "GET", "/rollout?route=/up/**", secret=secret)[1]
+                assert told["stage"]["effective"] == "canary 50%"
+                assert told["stage"]["began"] == before["stage"]["began"]
+                assert seen(told) == seen(before)
+                second.get("/up/", X_Reader="one more").expect(200)
+
+                def counted() -> int:
+                    told = call(second, "GET", "/rollout?route=/up/**", secret=secret)[1]
+                    return sum(seen(told).values())
+
+                until(lambda: counted() == 101)
 
 
 def _answers(edge: Edge) -> bool:
