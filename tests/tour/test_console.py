@@ -7,6 +7,7 @@ action, and undoes it when the service is well again.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -94,6 +95,16 @@ class Site:
         status, told = self.edge.admin_json(f"/-/state{query}")
         assert status == 200
         return dict(told)
+
+    def post(self, path: str, **body: Any) -> None:
+        """Be another operator."""
+        link = HTTPConnection("127.0.0.1", self.edge.admin_port, timeout=10)
+        fields = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+        link.request("POST", path, json.dumps(body), fields)
+        response = link.getresponse()
+        told = response.read()
+        assert response.status in (200, 201), told
+        link.close()
 
     def stop(self) -> None:
         self._enough.set()
@@ -325,6 +336,47 @@ def test_a_hostile_reason_stays_a_text(reader: Reader, night: Site) -> None:
     reader.sees(".notice", "Undone")
     assert not reader.browser.execute_script("return window.hurt")
     assert not reader.complaints()
+
+
+def test_two_operators_at_once_are_told_of_each_other(reader: Reader, night: Site) -> None:
+    sign_in(reader)
+    reader.open("/route?key=%2Fbusca%2F**")
+    tab_to(reader, "Priority", most=60)
+    press(reader, Keys.ENTER)
+    reader.until(lambda: focused(reader) == "value", what="the choice has the focus")
+    press(reader, Keys.TAB)
+    night.post("/-/overrides", kind="freeze", subject="site", value=True, reason="the other")
+    press(reader, "a robot", Keys.ENTER)
+    reader.sees("#sheet-wrong", "Somebody else has just changed an override.")
+    assert [one["kind"] for one in night.state()["overrides"]] == ["freeze"]
+    press(reader, Keys.ENTER)
+    reader.sees(".notice", "/busca/**: priority low. 2/2 workers")
+    assert {one["kind"] for one in night.state()["overrides"]} == {"freeze", "priority"}
+    night.post("/-/overrides/clear", all=True, reason="the end of the test")
+
+
+def test_a_promotion_says_what_it_lacks_and_goes_only_on_purpose(
+    reader: Reader, night: Site
+) -> None:
+    sign_in(reader)
+    reader.open("/route?key=%2Fbusca%2F**")
+    reader.sees("#life .next", "Next: canary 100%")
+    tab_to(reader, "Promote", most=60)
+    press(reader, Keys.ENTER)
+    reader.sees(".sheet .unmet", "samples")
+    reader.until(lambda: focused(reader) == "reason", what="the reason has the focus")
+    press(reader, "I know better", Keys.ENTER)
+    reader.sees("#sheet-wrong", "not promoted")
+    assert effective(night) == "canary 50%"
+    reader.find("[name=force]").send_keys(Keys.SPACE)
+    reader.find("[name=reason]").send_keys(Keys.ENTER)
+    reader.sees(".notice", "/busca/** goes on a step")
+    assert effective(night) == "canary 100%"
+    reader.sees("#life [aria-current]", "canary")
+    reader.until(lambda: focused(reader) == "Undo", what="Undo has the focus")
+    press(reader, Keys.ENTER)
+    reader.sees(".notice", "Undone")
+    assert effective(night) == "canary 50%"
 
 
 def test_the_explain_box_says_why(reader: Reader) -> None:

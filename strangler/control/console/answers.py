@@ -95,7 +95,7 @@ def routes(worst: Sequence[Mapping[str, Any]], known: int) -> Answer:
     if left:
         said += f" and {left} more"
     first = shown[0]
-    why = f"{first['why']}, of {number(first['rate'])} requests a second"
+    why = f"{first['why']}; {number(first['rate'])} requests a second"
     return Answer("routes", ask, "bad" if bad else "warn", said, why)
 
 

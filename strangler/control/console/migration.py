@@ -28,6 +28,11 @@ def migration(known: Known) -> dict[str, Any]:
     busy = sorted(proxied, key=lambda route: -rates[route.key].legacy.requests)
     theirs = sum(seen.legacy.requests for seen in rates.values())
     today = date.fromtimestamp(known.now)
+    now = {
+        "time": round(known.now),
+        "stages": {word: len(found) for word, found in stages.items() if found},
+        "legacy_share": _legacy_share(rates.values()),
+    }
     return {
         "routes": len(proxied),
         "legacy_share": _legacy_share(rates.values()),
@@ -68,7 +73,7 @@ def migration(known: Known) -> dict[str, Any]:
             )
             if route.until
         ],
-        "points": list(known.points),
+        "points": [*known.points, now],
     }
 
 

@@ -144,7 +144,8 @@ class RouteSeen:
             ours, theirs = self.service.p95 or 0.0, self.legacy.p95 or 0.0
             told.append(f"p95 {lasting(ours)}, legacy's is {lasting(theirs)}")
         if told and all_.failures:
-            told.append(max(all_.failures, key=lambda name: (all_.failures or {})[name]))
+            named = max(all_.failures, key=lambda name: (all_.failures or {})[name])
+            return verdict, f"{'; '.join(told)}: {named}"
         return verdict, "; ".join(told)
 
 

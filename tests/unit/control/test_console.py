@@ -113,7 +113,7 @@ def test_what_a_client_did_is_nobodys_failure() -> None:
         (
             {"service": arm(ok=60, bad=40, failures={"connection_refused": 39})},
             "bad",
-            "40 % fail; connection_refused",
+            "40 % fail: connection_refused",
         ),
         (
             {"service": arm(ok=100, unwell=30, fallbacks={"legacy": 30})},
@@ -186,7 +186,7 @@ def test_which_routes_are_bad_names_the_worst() -> None:
     worst = [route("/a", "bad", "40 % fail"), route("/b", "warn"), route("/c", "good")]
     told = answers.routes(worst, 3)
     assert (told.verdict, told.say) == ("bad", "/a and 1 more")
-    assert told.more == "40 % fail, of 10 requests a second"
+    assert told.more == "40 % fail; 10 requests a second"
     assert answers.routes([route("/c", "good")], 3).say == "None."
 
 
@@ -337,6 +337,7 @@ def test_the_migration_counts_what_is_left(known: Known) -> None:
     assert owners == {"team-site": (1, 1), "team-search": (1, 1), "team-sealed": (0, 1)}
     assert told["legacy_share"] == pytest.approx(375 / 430)
     assert told["busiest"][0]["key"] == "/**"
+    assert told["points"][-1]["stages"] == {"legacy": 1, "canary": 1, "sealed": 1}
     assert told["until"] == [{"key": "/busca/**", "until": "2020-01-01", "past": True}]
 
 

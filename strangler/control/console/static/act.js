@@ -2,7 +2,7 @@
 // The buttons: what each does, the sheet that shows what it would change and asks for a reason and
 // a time, and the notice afterwards that offers to undo it.
 
-import { html, useEffect, useRef, useState } from "./dom.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import { rate, share, spoken } from "./format.js";
 import { SignIn } from "./signin.js";
 import { Refused, ask, refresh, useAnswer, useEdge } from "./store.js";
@@ -159,7 +159,8 @@ export function Sheet() {
   const { state } = useEdge();
   const dialog = useRef(null);
   open = setAsked;
-  useEffect(() => {
+  // Before the form's own effects, which say where the focus belongs.
+  useLayoutEffect(() => {
     if (asked && !dialog.current.open) dialog.current.showModal();
     if (!asked && dialog.current.open) dialog.current.close();
   }, [asked]);
@@ -192,6 +193,7 @@ function Form({ action, on, state, close }) {
   const [preview, setPreview] = useState(null);
   const [busy, setBusy] = useState(false);
   const [wrong, setWrong] = useState("");
+  const form = useRef(null);
   const field = useRef(null);
   const button = useRef(null);
   const [title, named] = action.title(on);
@@ -203,6 +205,7 @@ function Form({ action, on, state, close }) {
 
   useEffect(() => {
     // A finger that has just tapped wants no keyboard over the sheet.
+    if (choices?.length > 1) return form.current.querySelector("input").focus();
     if (action.bare) return button.current.focus();
     if (reason && !matchMedia("(pointer: fine)").matches) return button.current.focus();
     field.current.focus();
@@ -258,7 +261,7 @@ function Form({ action, on, state, close }) {
     }
   }
 
-  return html`<form onSubmit=${submit} aria-busy=${busy}>
+  return html`<form ref=${form} onSubmit=${submit} aria-busy=${busy}>
     <h2 id="sheet-title">${title}<span class="visually-hidden">: </span><code>${named}</code></h2>
     ${choices?.length > 1 &&
     html`<fieldset class="choices">

@@ -58,7 +58,7 @@ export function Migration() {
 // Routes by stage over the days, and the share of traffic that legacy answered.
 function Burndown({ points, now }) {
   if (points.length < 2) {
-    return html`<${Empty}>It is noted once an hour and at each change of the file; the line begins with the second point.<//>`;
+    return html`<${Empty}>It is noted once an hour and at each change of the file; the first point comes soon.<//>`;
   }
   const [width, height] = [600, 160];
   const [from, to] = [points[0].time, Math.max(now, points.at(-1).time)];

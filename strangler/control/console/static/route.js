@@ -76,7 +76,7 @@ function Next({ told, now }) {
   const next = told.next;
   return html`<div class="next">
     <p><b>Next: ${next.stage || "nothing"}</b> <span class="more">${next.stage ? (next.by === "clock" ? "by itself, when all is met" : "by hand") : ""}${told.rest.until > now ? `; rests until ${clock(told.rest.until)} after ${told.rest.failed} failed` : ""}</span></p>
-    <ul class="unmet">${next.conditions.filter((one) => !told.gates.some((gate) => gate.name === one.name)).map((one) => html`<li key=${one.name} class=${one.met ? "met" : ""}>${one.name}: ${one.said}</li>`)}</ul>
+    <ul class="unmet">${next.conditions.filter((one) => !told.gates.some((gate) => one.name.endsWith(gate.name))).map((one) => html`<li key=${one.name} class=${one.met ? "met" : ""}>${one.name}: ${one.said}</li>`)}</ul>
     <p class="more">Back: ${told.back.stage || "it is at the beginning"}. Legacy is ${told.readiness.verdict} for it: ${told.readiness.why}.</p>
     ${told.gates.length > 0 &&
     html`<table>

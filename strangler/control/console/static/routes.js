@@ -20,7 +20,7 @@ export function Routes() {
   const found = state?.routes_found;
   if (!found || !state.for.includes("&find=")) return html`<${Find} word=${word} setWord=${setWord} said="Asking the edge …" />`;
   const all = state.observed.rate;
-  const said = `${found.count} of ${state.routes_total}, ${rate(found.rate)}${all ? `, ${share(found.rate / all)} of all` : ""}`;
+  const said = `${found.count} of ${state.routes_total}, ${rate(found.rate)}${all && asked ? `, ${share(Math.min(1, found.rate / all))} of all` : ""}`;
   return html`<${Find} word=${word} setWord=${setWord} said=${said}>
     ${found.count === 0 && html`<${Empty}>No route has all of these words.<//>`}
     <ol class="rows card">
