@@ -15,6 +15,7 @@ import json
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -107,6 +108,7 @@ class Book:
         self._expired: set[str] = set()
         self._conflicts: dict[str, str] = {}
         self._look = asyncio.Event()
+        self._own: deque[str] = deque(maxlen=100)
         self._begun = False
         self._kept = read_copy(state.folder, store.name) or Kept.first()
         self.told: dict[str, Any] = {}
@@ -247,6 +249,7 @@ class Book:
         async with self._changing:
             entries: list[Entry] = []
             others: list[Entry] = []
+            older: Kept | None = None
             for _ in range(_TRIES):
                 before = self._kept
                 edited = edit(before.overrides)
@@ -254,16 +257,27 @@ class Book:
                     overrides = before.overrides
                     break
                 overrides, entries = edited
+                # What follows the store may see this change before its answer is here.
+                change = secrets.token_hex(4)
+                self._own.append(change)
+                entries = [{**entry, "change": change} for entry in entries]
                 kept = before.after(overrides, entries)
                 try:
-                    await self.store.write(kept, before if self._begun else None)
+                    await self.store.write(kept, older or (before if self._begun else None))
                 except Moved as moved:
-                    others += _news(before, moved.kept)
-                    self._take(moved.kept)
+                    self._own.remove(change)
+                    older = None
+                    if moved.kept.newer_than(self._kept):
+                        others += self._news(moved.kept)
+                        self._take(moved.kept)
+                    elif moved.kept.number != self._kept.number:
+                        older = moved.kept  # a failover has lost what had been acknowledged
                     continue
                 except Unrecorded as problem:
+                    self._own.remove(change)  # if it is there all the same, it will be heard of
                     raise Rejected(503, f"cannot be recorded: {problem}") from None
-                self._take(kept)
+                if self._kept.number == before.number:
+                    self._take(kept)
                 break
             else:
                 raise Rejected(503, "cannot be recorded: others change the overrides all the time")
@@ -282,12 +296,27 @@ class Book:
         elif kept.number == known.number:
             self._begun = True
         elif kept.newer_than(known):
-            entries = _news(known, kept)
+            entries = self._news(kept)
             self._take(kept)
             self._keep(self._serve(entries))
         else:
             # The store has lost what it had acknowledged: a failover, or a restart from a copy.
             self._keep(self._restore(kept))
+
+    def _news(self, kept: Kept) -> list[Entry]:
+        """Return what the audit says of how others have come to *kept* from what is known here."""
+        since = self._kept.overrides.version
+        if self._kept.epoch != kept.epoch:
+            # The first document that is seen is no change; another epoch in its place is one.
+            entry: Entry = {"what": "override.begun_anew", "who": "", "via": "store"}
+            return [entry | {"before": since, "after": kept.overrides.version}] if since else []
+        entries = [dict(one) | {"via": "store"} for one in kept.recent if one["version"] > since]
+        first = min((one["version"] for one in entries), default=kept.overrides.version + 1)
+        entries = [one for one in entries if one.get("change") not in self._own]
+        if first > since + 1:  # only the last changes come along; others' logs have the rest
+            entry = {"what": "override.missed", "who": "", "via": "store"}
+            entries.insert(0, entry | {"before": since, "after": first - 1})
+        return entries
 
     async def _serve(self, entries: list[Entry]) -> None:
         await self._tell()
@@ -467,21 +496,6 @@ def read_copy(folder: Path, store: str = "") -> Kept | None:
         announce("overrides.unreadable", level=logging.ERROR, file=str(folder / FILE),
                  error=str(problem))  # fmt: skip
         return None
-
-
-def _news(known: Kept, kept: Kept) -> list[Entry]:
-    """Return what the audit says of how others have come from *known* to *kept*."""
-    since = known.overrides.version
-    if known.epoch != kept.epoch:
-        # The first document that is seen is no change; another epoch in its place is one.
-        entry: Entry = {"what": "override.begun_anew", "who": "", "via": "store"}
-        return [entry | {"before": since, "after": kept.overrides.version}] if since else []
-    entries = [dict(one) | {"via": "store"} for one in kept.recent if one["version"] > since]
-    first = min((one["version"] for one in entries), default=kept.overrides.version + 1)
-    if first > since + 1:  # only the last changes come along; others' logs have the rest
-        entry = {"what": "override.missed", "who": "", "via": "store"}
-        entries.insert(0, entry | {"before": since, "after": first - 1})
-    return entries
 
 
 def _entry(what: str, asker: Asker, reason: str, one: Override) -> Entry:

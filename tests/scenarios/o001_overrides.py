@@ -131,6 +131,16 @@ def test_under_load_nobody_fails_and_nobody_is_on_the_wrong_side_after_the_ack(e
     load.expect_none_lost()
 
 
+def test_many_in_a_row_leave_the_memory_as_it_was_and_the_audit_complete(edge):
+    for number in range(10):  # whatever grows to its size once has it now
+        toggle(edge, ("legacy", "live")[number % 2])
+    before = edge.rss()
+    ids = [toggle(edge, ("legacy", "live")[n % 2])["override"]["id"] for n in range(60)]
+    assert edge.rss() - before < 8 << 20
+    told = call(edge, "GET", "/audit?limit=60&what=override.set")[1]["entries"]
+    assert [one["id"] for one in reversed(told)] == ids
+
+
 def test_a_request_in_flight_ends_where_it_began(edge, busca):
     release, arrived = threading.Event(), threading.Event()
 

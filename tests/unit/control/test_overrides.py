@@ -161,6 +161,34 @@ def test_a_store_that_has_lost_it_is_given_it_back(tmp_path):
     in_loop(tmp_path, story)
 
 
+def test_a_change_on_top_of_what_the_store_has_lost_brings_it_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("strangler.control.stores.file.LOOK", 60.0)  # the change finds out itself
+
+    async def story(here: Site) -> None:
+        await here.book.put(choice(), ANA)
+        older = here.store.read()
+        await here.book.put(choice("canary 5%", key="/x"), ANA)
+        here.store.path.unlink()
+        await FileStore(here.store.path).write(older, None)
+        await here.book.put(choice("sealed", key="/y"), ANA)
+        assert {one.value for one in here.store.read().overrides} == {
+            "legacy", "canary 5%", "sealed",
+        }  # fmt: skip
+        assert here.store.read().overrides.version == here.book.overrides.version == 3
+
+    in_loop(tmp_path, story)
+
+
+def test_ones_own_change_seen_in_the_store_is_audited_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("strangler.control.stores.file.LOOK", 0.0005)
+
+    async def story(here: Site) -> None:
+        ids = [(await here.book.put(choice(), ANA)).override.id for _ in range(40)]
+        assert [one["id"] for one in here.audited()] == ids
+
+    in_loop(tmp_path, story)
+
+
 def test_another_epoch_counts_whatever_its_number(tmp_path):
     async def story(here: Site) -> None:
         for value in ("legacy", "canary 5%", "legacy"):
