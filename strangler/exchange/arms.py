@@ -11,7 +11,7 @@ from strangler.errors import StranglerError
 from strangler.rollout import READER_COOKIE, Decision, Target, bucket, decide, sticky
 from strangler.rollout.arm import ARM_COOKIE, forced
 from strangler.rollout.asset import is_fingerprinted
-from strangler.rollout.decision import FORCED, PAGE_ARM
+from strangler.rollout.decision import FORCED, PAGE_ARM, overridden
 from strangler.wire.head import RequestHead
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ _ARM: Final = ARM_COOKIE + b"="
 
 def decide_canary(edge: Edge, plan: Plan, head: RequestHead, exchange: Exchange) -> Decision:
     """Decide for a reader of a canary; one without a sticky key gets a cookie, and so a bucket."""
+    decision = _decide(edge, plan, head, exchange)
+    return decision if plan.stage == plan.route.stage else overridden(decision)
+
+
+def _decide(edge: Edge, plan: Plan, head: RequestHead, exchange: Exchange) -> Decision:
     if head.fields.cookies and _ARM in head.fields.raw:
         arm = _forced(edge, plan, head)
         if arm is not None:

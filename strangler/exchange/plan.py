@@ -41,6 +41,7 @@ from strangler.resilience.protection import Kind
 from strangler.resilience.shed import NORMAL, ROUTES, Priority
 from strangler.rollout import Decision, Overrides, Stage, canary_salt, decide, shadow_salt
 from strangler.rollout.asset import ABSENT, is_fingerprinted
+from strangler.rollout.decision import overridden
 from strangler.rollout.override import scope_of
 from strangler.routing import Table
 from strangler.upstream import Circuit, Gate, Places, Shut, Upstream
@@ -406,6 +407,8 @@ def _plan(
     if legacy is not None:
         rungs[Rung("legacy")] = legacy
     decision = None if stage.word == "canary" else decide(stage, None)
+    if decision is not None and stage != route.stage:
+        decision = overridden(decision)
     cached = None if said.bypass else _cached(route, counts.tallies)
     itself = route.action != "proxy" or said.maintenance is not None
     special = itself or said.fault is not None

@@ -20,11 +20,11 @@ class Decision:
 
     The reason is a word for logs and metrics: the stage's own, or of a canary `canary_in` and
     `canary_out`, or `forced` for a tester who asked for one arm, or `page_arm` for an asset that
-    goes with its page.
+    goes with its page; `override:` before it where an operator has chosen the stage.
     """
 
     target: Target
-    reason: Reason
+    reason: Reason | str
     bucket: int | None = None
 
 
@@ -60,6 +60,11 @@ def decide(stage: Stage, bucket: int | None) -> Decision:
     if bucket < stage.share:
         return Decision("service", "canary_in", bucket)
     return Decision("legacy", "canary_out", bucket)
+
+
+def overridden(decision: Decision) -> Decision:
+    """Return *decision* as it is told where an override says the stage."""
+    return Decision(decision.target, f"override:{decision.reason}", decision.bucket)
 
 
 def is_shadowed(share: int, bucket: int) -> bool:

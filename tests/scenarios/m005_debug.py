@@ -52,14 +52,16 @@ def edge(app: Upstream, legacy: Upstream) -> Iterator[Edge]:
         yield made
 
 
-def post(edge: Edge, document: Any, *, token: bool = True) -> tuple[int, dict[str, Any]]:
+def post(
+    edge: Edge, document: Any, *, token: bool = True, path: str = "/-/debug-cookie"
+) -> tuple[int, dict[str, Any]]:
     body = json.dumps(document).encode()
     secret = (edge.folder / "var" / "admin.token").read_text().strip() if token else "x"
     with RawClient(edge.admin, server_name="127.0.0.1") as client:
         client.send(
-            b"POST /-/debug-cookie HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %b\r\n"
+            b"POST %b HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %b\r\n"
             b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-            % (secret.encode(), len(body), body)
+            % (path.encode(), secret.encode(), len(body), body)
         )
         response = client.read("POST")
         return response.status, json.loads(response.text)
@@ -151,3 +153,32 @@ def test_what_makes_no_sense_is_refused(edge: Edge, asked: dict[str, Any]) -> No
 
 def test_a_token_is_for_who_has_one(edge: Edge) -> None:
     assert post(edge, {}, token=False)[0] == 401
+
+
+def test_an_operators_choice_is_named_in_the_reason_in_headers_and_in_the_log(
+    app: Upstream, legacy: Upstream
+) -> None:
+    """Every line of the log says who was to answer and why, an override's doing included."""
+    routes = {
+        "/app/**": "app",
+        "/canary/**": {"to": "app", "stage": "canary 1%"},
+        "/**": "legacy",
+    }
+    text = configuration(routes, upstreams={"app": app, "legacy": legacy})
+    with Edge(text, access_log="json") as edge:
+        token = post(edge, {})[1]["token"]
+        for route, stage in (("/app/**", "legacy"), ("/canary/**", "canary 100%")):
+            asked = {"kind": "stage", "subject": f"route:{route}", "value": stage, "reason": "x"}
+            assert post(edge, asked, path="/-/overrides")[0] == 201
+        decision = told(edge.get("/app/x", strangler_debug=token), DECISION)
+        assert 'reason=override:legacy; route="/app/**"; stage="legacy"; file="live"' in decision
+        decision = told(edge.get("/canary/x", strangler_debug=token), DECISION)
+        assert "target=app; reason=override:canary_in; " in decision
+        edge.get("/other")
+        edge.wait_log(r'"path":"/other"')
+        lines = [json.loads(line) for line in edge.lines if line.startswith('{"time"')]
+        assert [(one["target"], one["reason"], one["route"]) for one in lines] == [
+            ("legacy", "override:legacy", "/app/**"),
+            ("app", "override:canary_in", "/canary/**"),
+            ("legacy", "legacy", "/**"),
+        ]
