@@ -29,7 +29,7 @@ Step = bytes | Callable[["Connection"], None]
 """What a script is made of: bytes to send, or a call on the connection."""
 When = Literal["connect", "head", "end"]
 
-WAIT = 10.0
+WAIT = 20.0
 """Seconds after which any wait of the kit gives up."""
 
 

@@ -146,5 +146,5 @@ def test_a_reader_that_gives_up_after_asking_frees_the_origin(edge, origin):
         if any(request.path == b"/given-up" for request in each.requests)
     ]
     for connection in connections:
-        connection.wait_gone(2)
+        connection.wait_gone()
     held.set()

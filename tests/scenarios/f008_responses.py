@@ -610,7 +610,7 @@ def test_bytes_on_an_idle_connection_end_it(edge, origin):
         for each in origin.connections
         if any(request.path == b"/idle" for request in each.requests)
     )
-    connection.wait_gone(2)
+    connection.wait_gone()
     edge.get("/probe").expect(200, body="probed")
 
 

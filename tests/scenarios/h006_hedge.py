@@ -81,7 +81,7 @@ def test_the_loser_is_cancelled_and_nobody_is_blamed(running, pair, gate, caplog
     assert len(slow.requests) > 5
     gate.set()
     for connection in slow.connections:
-        connection.wait_gone(2)
+        connection.wait_gone()
     assert "endpoint.ejected" not in caplog.text and "breaker.open" not in caplog.text
 
 
@@ -184,5 +184,5 @@ def test_a_reader_who_leaves_ends_both(running, gate):
         assert edge.record("/r/gone").error == "client_aborted"
         gate.set()
         for connection in origin.connections:
-            connection.wait_gone(2)
+            connection.wait_gone()
         until(lambda: edge.do(edge.edge.view.upstreams["materia"].status)["inflight"] == 0)

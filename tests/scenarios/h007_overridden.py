@@ -117,7 +117,7 @@ def test_a_drained_endpoint_gets_no_new_attempt_and_ends_what_it_has(inside, one
         with client:
             client.read().expect(200)
     for connection in one.connections:
-        connection.wait_gone(2)
+        connection.wait_gone()
     inside.undo()
     inside.override("drain", f"endpoint:materia {other.url}", True)
     inside.get("/r/x").expect(200)
