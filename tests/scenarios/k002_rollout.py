@@ -301,6 +301,7 @@ def test_all_routes_in_short(edge) -> None:
 
 WRONG: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "unknown": ("/promote", {"route": "/upp/**"}, 404, "did you mean /up/**"),
+    "half a character": ("/promote", {"route": "\ud800"}, 404, "no route"),
     "one side": ("/back", {"route": "/**"}, 409, "no service and legacy"),
     "no steps": ("/promote", {"route": "/plain/**", "force": True}, 409, "no canary.steps"),
     "no reason": ("/back", {"route": "/plain/**", "reason": " "}, 400, "reason"),
