@@ -9,10 +9,10 @@ from datetime import date
 from typing import Any
 
 from strangler.config.snapshot import Route
-from strangler.control.console.known import NO_ARMS, Known
+from strangler.control.console.known import NO_ARMS, NOW, Known
 from strangler.control.console.seen import total
 from strangler.control.console.upstreams import state_of, worst_word
-from strangler.control.console.words import plural, share
+from strangler.control.console.words import plural, seconds, share
 from strangler.observe.lanes import shortened
 from strangler.rollout.override import Override
 
@@ -23,6 +23,9 @@ def short(known: Known, route: Route) -> dict[str, Any]:
     override = known.overrides.of("stage", f"route:{route.key}")
     effective = known.stage(route)
     decided = seen.legacy.requests + seen.service.requests
+    if why and override is not None and known.now - override.created < NOW:
+        # The window still holds what was before: nobody is to doubt a remedy for that.
+        why += f"; moved {seconds(max(known.now - override.created, 1.0))} ago"
     return {
         "key": route.key,
         "place": str(route.place),

@@ -32,7 +32,7 @@ def seconds(value: float) -> str:
     if value < 1:
         return f"{value * 1000:.0f} ms"
     if value < 10:
-        return f"{value:.1f} s"
+        return f"{value:.1f}".removesuffix(".0") + " s"
     if value < 120:
         return f"{value:.0f} s"
     if value < 7200:

@@ -312,6 +312,7 @@ def test_a_routes_page_has_three_layers_and_both_arms(known: Known) -> None:
         Asked(routes=0, route="/busca/**"),
     )["route"]
     assert told["stage"]["override"] == told["stage"]["effective"] == "legacy"
+    assert told["why"] == "15 % fail; moved 1 s ago"
     layers = {row["name"]: row for row in told["layers"]}
     assert layers["stage"]["file"] == "canary 25%" and layers["stage"]["override"] == "legacy"
     assert layers["stage"]["drift"] and layers["breaker"]["observed"] == "open"

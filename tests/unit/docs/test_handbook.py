@@ -42,3 +42,8 @@ def test_commands_in_the_text_exist(capsys: pytest.CaptureFixture[str]) -> None:
             parser([verb, "--help"]).parse_args([verb, "--help"])
         assert ended.value.code == 0, verb
     capsys.readouterr()
+
+
+def test_pictures_are_small() -> None:
+    pictures = list((ROOT / "docs").glob("*.png"))
+    assert pictures and all(file.stat().st_size <= 150 << 10 for file in pictures)

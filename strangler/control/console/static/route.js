@@ -184,9 +184,9 @@ function Failed({ route, me }) {
     ${shown && told && !told.errors?.length && html`<${Empty}>None since the workers started.<//>`}
     ${(told?.errors || []).map(
       (one, i) => html`<details key=${one.id} open=${i === 0}>
-        <summary><b>${one.status || "---"}</b> ${one.error} <span class="more">${clock(one.time)}, ${one.target}${one.endpoint && ` at ${one.endpoint}`}</span></summary>
-        <pre tabindex="0" aria-label="The request">${one.request}${one.body}</pre>
-        ${one.response && html`<pre tabindex="0" aria-label="The answer">${one.response}</pre>`}
+        <summary><b>${one.status || "---"}</b> ${one.error.startsWith("status ") ? "" : one.error} <span class="more">${clock(one.time)}, ${one.target}${one.endpoint && ` at ${one.endpoint}`}</span></summary>
+        <pre tabindex="0" aria-label="The request">${`${one.request}${one.body}`.trimEnd()}</pre>
+        ${one.response && html`<pre tabindex="0" aria-label="The answer">${one.response.trimEnd()}</pre>`}
         <p class="more">id ${one.id}, from ${one.client}, ${bytes(one.received)} received</p>
       </details>`,
     )}
