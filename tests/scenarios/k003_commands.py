@@ -22,10 +22,14 @@ Typed = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def edge() -> Iterator[Edge]:
     canary = {"steps": ["1%", "50%", "100%"], "gates": {"errors": "+1pp", "samples": 100}}
+    journey = {"to": "busca", "stage": "canary 1%", "canary": {"group": "journey"}}
     routes = {
         "/**": "legacy",
         ROUTE: {"to": "busca", "stage": "canary 1%", "canary": canary, "until": "2099-12-31"},
         "/live/**": {"to": "busca"},
+        "/mine/**": {**journey, "owner": "team-mine"},
+        "/yours/**": {**journey, "owner": "team-yours"},
+        "/alone/**": {"to": "busca", "stage": "canary 1%", "owner": "team-mine"},
     }
     with origin("legacy") as legacy, origin("busca") as busca:
         text = configuration(routes, upstreams={"legacy": legacy, "busca": busca})
@@ -102,13 +106,13 @@ def test_hold_and_release(edge: Edge, typed: Typed) -> None:
 def test_rollout_of_all(typed: Typed) -> None:
     code, out, err = typed("rollout")
     assert (code, err) == (0, "")
-    first, second, third = out.splitlines()
+    first, second, third, *_ = out.splitlines()
     assert first.split()[:4] == ["route", "file", "now", "next"]
     assert re.split("  +", second)[:5] == [ROUTE, "canary 1%", "canary 1%", "canary 50%", "hand"]
     assert "limit 100" in second
     assert third.startswith("/live/**")
     code, out, _ = typed("rollout", "--json")
-    assert [one["route"] for one in json.loads(out)["routes"]] == [ROUTE, "/live/**"]
+    assert [one["route"] for one in json.loads(out)["routes"]][:2] == [ROUTE, "/live/**"]
 
 
 def test_rollout_of_one(edge: Edge, typed: Typed) -> None:
@@ -152,3 +156,20 @@ def test_a_reason_is_asked_for(verb: str, typed: Typed) -> None:
     with pytest.raises(SystemExit) as ended:
         typed(verb, ROUTE)
     assert ended.value.code == 2
+
+
+def test_an_owner_moves_its_own_routes_alone(edge: Edge, typed: Typed) -> None:
+    secret = typed("token", "add", "ana", "owner", "--owner", "team-mine")[1].strip()
+    try:
+        for path in ("/promote", "/back", "/hold"):
+            # The journey goes along, and half of it is somebody else's.
+            for route in ("/mine/**", "/yours/**"):
+                status, told = call(edge, "POST", path, {"route": route, "reason": "x"}, secret)
+                assert (status, "team-yours" in told["error"]) == (403, True)
+        asked = {"route": "/alone/**", "reason": "x"}
+        status, told = call(edge, "POST", "/back", asked, secret)
+        assert (status, told["override"]["author"]) == (201, "ana")
+        for names, status in (({"route": "/alone/**"}, 201), ({"group": "journey"}, 403)):
+            assert call(edge, "POST", "/arm", {"arm": "service", **names}, secret)[0] == status
+    finally:
+        typed("token", "remove", "ana")
