@@ -11,6 +11,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from servers.process import LOOPBACK, Server, find_binary
 
-from strangler.control.client import Client
+from strangler.control.client import Client, Unreachable
 
 BODY_SIZE = 10 * 1024
 PATH = "/noticia/tiroteio-deixa-um-morto-e-feridos.ghtml"
@@ -283,8 +284,15 @@ class StranglerServer(HTTPServer):
 
     @property
     def admin(self) -> Client:
-        """Return who asks this site's admin listener."""
-        return Client.find(str(self.folder / "routes.yaml"))
+        """Return who asks this site's admin listener, once the site has told where that is."""
+        end = time.monotonic() + 10
+        while True:
+            try:
+                return Client.find(str(self.folder / "routes.yaml"))
+            except Unreachable:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
 
     def prepare(self) -> None:
         (self.folder / "routes.yaml").write_text(_ROUTES.format(origin=self.origin))

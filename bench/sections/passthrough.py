@@ -33,7 +33,7 @@ class Plan:
     long_run: int  # requests; 0 leaves it out
 
 
-FULL = Plan(3, 5, 4.0, 200, 10_000, 200_000)
+FULL = Plan(3, 4, 3.0, 200, 10_000, 200_000)
 QUICK = Plan(2, 1, 1.0, 200, 1_000, 0)
 
 
