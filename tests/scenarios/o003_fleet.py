@@ -151,3 +151,17 @@ def test_with_redis_gone_the_last_known_stay_and_a_toggle_says_so(one, other, re
     until(lambda: listed(one)["store"]["ok"] and listed(other)["store"]["ok"], timeout=10)
     toggle(other, "canary 50%")
     until(lambda: listed(one)["overrides"][0]["value"] == "canary 50%")
+
+
+def test_the_console_says_whether_all_proxies_agree(one, other, text):
+    def agree() -> dict[str, str]:
+        return one.admin_json("/-/state?routes=0")[1]["answers"][4]
+
+    until(lambda: agree()["say"].startswith("Yes: 2 proxies"), timeout=10.0)
+    other.write(text + "  /new/**: legacy\n")
+    until(lambda: "another file than this one" in agree()["say"], timeout=10.0)
+    assert agree()["verdict"] == "bad"
+    other.write(text)
+    until(lambda: agree()["verdict"] == "good", timeout=10.0)
+    names = [each["name"] for each in one.admin_json("/-/state?routes=0")[1]["instances"]]
+    assert len(set(names)) == 2
