@@ -253,8 +253,8 @@ class Book:
             for _ in range(_TRIES):
                 before = self._kept
                 edited = edit(before.overrides)
-                if edited is None:
-                    overrides = before.overrides
+                if edited is None:  # perhaps because another machine has done it meanwhile
+                    overrides, entries = before.overrides, []
                     break
                 overrides, entries = edited
                 # What follows the store may see this change before its answer is here.

@@ -259,6 +259,22 @@ def test_there_is_an_end_to_how_many(tmp_path, monkeypatch):
     in_loop(tmp_path, story)
 
 
+def test_what_two_machines_end_at_once_is_audited_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("strangler.control.stores.file.LOOK", 60.0)  # this one hears of it late
+
+    async def story(here: Site) -> None:
+        await here.book.put(choice(seconds=0.05), ANA)
+        there = here.store.read()
+        entry = {"what": "override.expired", "who": "strangler", "id": "x"}
+        ended = there.after(there.overrides.without({one.id for one in there.overrides}), [entry])
+        await FileStore(here.store.path).write(ended, there)
+        await until(lambda: len(here.audited()) > 1)
+        told = [(one["what"], one.get("via")) for one in here.audited()]
+        assert told == [("override.set", None), ("override.expired", "store")]
+
+    in_loop(tmp_path, story)
+
+
 def test_what_ends_while_the_store_is_gone_is_recorded_when_it_is_back(tmp_path, monkeypatch):
     monkeypatch.setattr("strangler.control.overrides._LOOK_AGAIN", 0.02)
 
