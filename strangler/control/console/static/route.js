@@ -43,7 +43,7 @@ export function Route() {
     ${route.action === "proxy" && html`<${Arms} route=${route} />`}
     <${Layers} route=${route} />
     <div class="pair">
-      <${Section} id="tiers" title="Who had the answer"><${Parts} label="Answers by tier" parts=${Object.entries(route.tiers)} /><//>
+      <${Section} id="tiers" title="Who had the answer">${route.caches ? html`<${Parts} label="Answers by tier" parts=${Object.entries(route.tiers)} />` : html`<${Empty}>Nothing of this route is kept.<//>`}<//>
       <${Section} id="fallbacks" title="Fallbacks" aside=${route.fallbacks.length ? "since the start" : ""}>
         ${route.fallbacks.length === 0 && html`<${Empty}>None.<//>`}
         <ul class="bars">
