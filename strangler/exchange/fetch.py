@@ -171,6 +171,7 @@ class Fetch:
         "_repeats",
         "_retries",
         "_sink",
+        "_spent",
         "_started",
         "_timer",
         "_trailers",
@@ -223,7 +224,7 @@ class Fetch:
         self._retries = 0
         self._repeats = False
         self._inside = 0
-        self._permit = 0
+        self._permit = self._spent = 0
         self._began = 0.0
         self._waits_at: Gate | None = None
         self._connecting = False
@@ -513,6 +514,7 @@ class Fetch:
 
     def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
         if head.status < 400:
+            self._spent = self._permit
             self._went_well()
         elif self._went_badly(head, body, payload):
             return
@@ -561,6 +563,15 @@ class Fetch:
         self._leave_gates()
         self.start()
 
+    def _broke_off(self) -> None:
+        """Take back the good word for an answer whose content has ended before its end."""
+        now, permit = monotonic(), self._spent
+        self._spent = 0
+        assert self.endpoint is not None
+        self.endpoint.standing.broke(now)
+        if self.terms.circuit is not None:
+            self.terms.circuit.broke(permit, now)
+
     def response_body(self, payload: bytes, body: Body) -> None:
         if body.ended:
             self._end()
@@ -571,6 +582,8 @@ class Fetch:
         if connection is not None and connection.tunnel:
             self._fail(error)  # how a tunnel ends says nothing of who is behind it
             return
+        if self._spent:
+            self._broke_off()
         stale = connection is not None and connection.uses > 1
         if (
             stale

@@ -115,11 +115,18 @@ class Breaker:
             return
         if self.word == "closed":
             self._window.add(now, 1)
-            attempts, failures = self._window.counts(now)
-            if attempts >= self.policy.min_requests and failures >= self.policy.errors * attempts:
-                self._trip("tripped", now, chance)
+            self._judge(now, chance)
         elif self.word == "half_open":
             self._trip("probe_failed", now, chance)
+
+    def broke(self, permit: int, now: float, chance: float) -> None:
+        """Learn that an answer whose head was counted as good has broken off in its content.
+
+        Long streams are not waited for: they count when they begin, and anew if they break.
+        """
+        if permit == self.changes and self.word == "closed":
+            self._window.amend(now)
+            self._judge(now, chance)
 
     def dropped(self, permit: int) -> None:
         """Learn that an attempt ended without saying anything: its reader has gone."""
@@ -176,6 +183,11 @@ class Breaker:
         self._probes += 1
         self._probed_at = now
         return self.changes
+
+    def _judge(self, now: float, chance: float) -> None:
+        attempts, failures = self._window.counts(now)
+        if attempts >= self.policy.min_requests and failures >= self.policy.errors * attempts:
+            self._trip("tripped", now, chance)
 
     def _trip(self, event: Event, now: float, chance: float) -> None:
         shortest, longest = self.policy.retry_in

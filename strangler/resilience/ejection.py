@@ -77,6 +77,10 @@ class Standing:
         self.streak = self.refused = 0
         self.window.add(now)
 
+    def broke(self, now: float) -> None:
+        """Count an answer as bad after all: it has broken off in its content."""
+        self.window.amend(now)
+
 
 class Ejector(Generic[Item]):
     """Which of an upstream's endpoints take part.

@@ -70,6 +70,13 @@ class Window:
         self.total += 1
         self.part += part
 
+    def amend(self, now: float) -> None:
+        """Make an event that was counted of late, as none of the kind, one of the kind."""
+        marks = self._marks
+        if now >= marks.next:
+            marks.turn(now, self.total, self.part)
+        self.part += 1
+
     def counts(self, now: float) -> tuple[int, int]:
         """Return how many events the window sees at *now*, and how many of the kind."""
         marks = self._marks

@@ -41,6 +41,9 @@ class Shut:
     def failed(self, permit: int, now: float) -> None:
         """Learn nothing."""
 
+    def broke(self, permit: int, now: float) -> None:
+        """Learn nothing."""
+
     def dropped(self, permit: int) -> None:
         """Learn nothing."""
 
@@ -77,6 +80,12 @@ class Circuit:
     def failed(self, permit: int, now: float) -> None:
         """Count an attempt that failed."""
         self.breaker.failed(permit, now, random())
+        if self._told != self.breaker.changes:
+            self._tell(now)
+
+    def broke(self, permit: int, now: float) -> None:
+        """Learn that an attempt that was counted as good has broken off in its content."""
+        self.breaker.broke(permit, now, random())
         if self._told != self.breaker.changes:
             self._tell(now)
 

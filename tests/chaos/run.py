@@ -24,6 +24,7 @@ from chaos.every import FAULTS
 from chaos.fault import Fault, attempt
 from chaos.plain import shared
 from chaos.report import written
+from chaos.stores import servers
 from chaos.trial import Outcome
 
 REPORT = Path(__file__).resolve().parents[2] / "bench" / "CHAOS.md"
@@ -51,6 +52,7 @@ def main() -> int:
     try:
         outcomes = list(tried(chosen, given.slack))
     finally:
+        servers().close()
         shared().close()
     took = time.monotonic() - began
     bad = [one for one in outcomes if not one.holds]

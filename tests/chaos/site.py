@@ -189,13 +189,13 @@ class Backends:
         scripted: Mapping[str, str] | None = None,
         materia: Any = None,
         cache: Mapping[str, Any] | None = None,
-        legacy: Mapping[str, Any] | None = None,
+        more: Sequence[Mapping[str, Any]] = (),
         **sections: Any,
     ) -> str:
         """Return a routes.yaml: articles are materia's, with copies and legacy as ladder.
 
         scripted: further services by name; readers who say `X-Reader: NAME` are theirs.
-        materia: its URLs; cache: that of the articles; legacy: options of its routes.
+        materia: its URLs; cache: that of the articles; more: further routes of the articles.
         """
         common = {"timeout": TIMEOUT, "breaker": BREAKER, "keepalive": KEEPALIVE}
         health = {"path": "/healthcheck", "every": "1s", "timeout": "1s"}
@@ -217,14 +217,18 @@ class Backends:
         def of(reader: str, to: str, **more: Any) -> dict[str, Any]:
             return {"match": {"header": {"X-Reader": reader}}, "to": to, **more}
 
-        articles = [of("legacy", "legacy"), of("uncached", "materia", fallback=["legacy"])]
+        articles = [
+            *map(dict, more),
+            of("legacy", "legacy"),
+            of("uncached", "materia", fallback=["legacy"]),
+        ]
         for name, url in (scripted or {}).items():
             upstreams[name] = {"url": url, **common}
             articles.append(of(name, name, fallback=["legacy"]))
         lives = dict(cache or {"edge": "1s", "shared": "2s"})
         articles.append({"to": "materia", "cache": lives, "fallback": ["stale", "legacy"]})
         return configuration(
-            {"/**": {"to": "legacy", **(legacy or {})}, "/noticia/{slug}.ghtml": articles},
+            {"/**": "legacy", "/noticia/{slug}.ghtml": articles},
             upstreams=upstreams,
             **{"limits": {"drain": "10s", "head_timeout": "2s"}, **sections},
         )

@@ -10,6 +10,7 @@ import pytest
 
 from strangler.testing import (
     Edge,
+    Truncated,
     Upstream,
     build,
     close,
@@ -18,6 +19,7 @@ from strangler.testing import (
     respond,
     until,
     unused_port,
+    wait,
 )
 
 BREAKER = {"errors": "50%", "window": "10s", "min_requests": 6, "retry_in": "1s..2s"}
@@ -105,6 +107,34 @@ def test_a_failed_probe_opens_it_again(running, origin):
     open_it(edge, origin)
     until(lambda: edge.get("/s/1").status == 500, timeout=5)
     edge.get("/s/1").expect(503)
+
+
+def test_answers_that_break_off_in_their_content_open_it(running, origin):
+    """The reader of such an answer can't be helped any more; the next ones can."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+    origin.forget().answers(head + b"abc", close())
+    service = {"url": origin, "breaker": {**BREAKER, "errors": "90%", "retry_in": "9s..9s"}}
+    edge = site(running, {"legacy": legacy(), "materia": service})
+    for number in range(6):
+        with edge.client() as client, pytest.raises(Truncated):
+            client.get(f"/s/{number}")
+    edge.wait_log("breaker.open name=materia")
+    edge.get("/s/x").expect(503)
+    assert len(origin.requests) == 6
+
+
+def test_readers_who_leave_in_mid_content_are_nobodys_failure(running, origin):
+    go = threading.Event()
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+    origin.forget().answers(head + b"abc", wait(go), b"defghi")
+    edge = site(running, {"legacy": legacy(), "materia": {"url": origin, "breaker": BREAKER}})
+    for number in range(8):
+        with edge.client() as client:
+            client.send(build("GET", f"/s/{number}"))
+            client.read_content(3)
+    until(lambda: all(one.gone.is_set() for one in origin.connections))
+    go.set()
+    edge.get("/s/x").expect(200, body="abcdefghi")
 
 
 def test_slow_answers_count_as_failures_by_option(running, origin):
