@@ -12,6 +12,8 @@ import asyncio
 import contextlib
 import os
 import re
+import termios
+from fcntl import ioctl
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from strangler.clock import Waits
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 HEAD_LIMIT: Final = 128 << 10
 #: Interim responses (1xx) that one request may get before its final one.
 _INTERIM_LIMIT: Final = 32
+#: What FIONREAD fills in, and what it is where nothing waits to be read.
+_WAITING: Final = bytearray(4)
+_NOTHING: Final = bytes(4)
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 
 
@@ -69,6 +74,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_buffer",
+        "_fd",
         "_half",
         "_interim",
         "_keep",
@@ -101,6 +107,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._half = False
         self._body: Body | None = None
         self._buffer = b""
+        self._fd = -1
         self._method = b""
         self._upgrade = False
         self._request_ended = True
@@ -185,6 +192,17 @@ class UpstreamConnection(asyncio.Protocol):
         if not over:  # TLS: there is no half of it to keep
             taker.tunnel_ended()
 
+    def has_spoken(self) -> bool:
+        """Tell whether bytes wait on an idle connection, which nobody can have asked for.
+
+        The loop has yet to read them, and would take them for the next request's answer. Under TLS
+        what waits may be a session ticket; there the loop alone looks.
+        """
+        if self._fd < 0:
+            return False
+        ioctl(self._fd, termios.FIONREAD, _WAITING)
+        return _WAITING != _NOTHING
+
     def close(self) -> None:
         """Close an idle connection."""
         self.transport.close()
@@ -193,6 +211,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and transport.get_extra_info("sslcontext") is None:
+            self._fd = sock.fileno()
 
     def data_received(self, data: bytes) -> None:
         body = self._body

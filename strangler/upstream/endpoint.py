@@ -99,6 +99,9 @@ class Endpoint:
             if not repeatable and self._loop.time() - connection.idle_since > _TRUSTED_IDLE:
                 idle.append(connection)
                 return None
+            if connection.has_spoken():
+                connection.close()
+                continue
             self.inflight += 1
             self.reused += 1
             return connection

@@ -38,7 +38,7 @@ class Fault:
     """One fault: `plays` breaks and mends, and notes figures.
 
     readers: who asks besides the steady load; quick: whether `make test` tries it too;
-    memory: MiB by which the edge may be larger after it;
+    memory: MiB by which the edge may be larger after it; pools: sockets that it may hold more;
     replaces: the edge's processes are others after it, so its footprint is not compared.
     """
 
@@ -49,6 +49,7 @@ class Fault:
     readers: tuple[str, ...]
     quick: bool
     memory: int
+    pools: int
     replaces: bool
 
 
@@ -61,6 +62,7 @@ def fault(
     *readers: str,
     quick: bool = False,
     memory: int = 8,
+    pools: int = 0,
     replaces: bool = False,
 ) -> Callable[[Callable[[Trial], None]], Callable[[Trial], None]]:
     """Put a function on the list, under its own name."""
@@ -68,7 +70,7 @@ def fault(
     def add(plays: Callable[[Trial], None]) -> Callable[[Trial], None]:
         name = plays.__name__.replace("_", "-")
         assert name not in FAULTS, name
-        FAULTS[name] = Fault(name, title, plays, stage, readers, quick, memory, replaces)
+        FAULTS[name] = Fault(name, title, plays, stage, readers, quick, memory, pools, replaces)
         return plays
 
     return add
@@ -95,7 +97,7 @@ def attempt(fault: Fault, stage: Any, slack: float = 1.0) -> Outcome:
         outcome.error = f"{type(error).__name__}: {error}"
         return outcome
     if not fault.replaces:
-        back(outcome, edge, before, fault.memory, timeout=8.0 * slack)
+        back(outcome, edge, before, fault.memory, fault.pools, timeout=8.0 * slack)
     return outcome
 
 

@@ -26,7 +26,9 @@ from servers.redis_sentinel import RedisSentinel
 
 from strangler.testing import Edge
 
-LIVES = {"shared": "2s", "archive": "1h"}
+LIVES = {"shared": "2s", "archive": "1h", "grace": "1m"}
+POOLS = 8
+"""Sockets that the drivers of the stores may hold more of, for all workers together."""
 TIER = 250.0
 """ms that no reader of a copy may take longer than in 99 % of cases, whatever its store does."""
 
@@ -132,29 +134,29 @@ def as_quick(trial: Trial) -> None:
     trial.p99_within(during, TIER, "p99 of those who read copies")
 
 
-@fault("the shared tier's Redis is killed", fleet)
+@fault("the shared tier's Redis is killed", fleet, pools=POOLS)
 def redis_killed(trial: Trial) -> None:
     store_fails(trial, trial.site.redis, "shared", hangs=False)
     as_quick(trial)
 
 
-@fault("the shared tier's Redis hangs (SIGSTOP)", fleet)
+@fault("the shared tier's Redis hangs (SIGSTOP)", fleet, pools=POOLS)
 def redis_hangs(trial: Trial) -> None:
     store_fails(trial, trial.site.redis, "shared", hangs=True)
     as_quick(trial)
 
 
-@fault("MongoDB is killed: the archive, and materia's own store", fleet)
+@fault("MongoDB is killed: the archive, and materia's own store", fleet, pools=POOLS)
 def mongodb_killed(trial: Trial) -> None:
     store_fails(trial, trial.site.mongod, "archive", hangs=False)
 
 
-@fault("MongoDB hangs (SIGSTOP): the archive, and materia's own store", fleet)
+@fault("MongoDB hangs (SIGSTOP): the archive, and materia's own store", fleet, pools=POOLS)
 def mongodb_hangs(trial: Trial) -> None:
     store_fails(trial, trial.site.mongod, "archive", hangs=True)
 
 
-@fault("MongoDB's primary steps down for 3 s", fleet)
+@fault("MongoDB's primary steps down for 3 s", fleet, pools=POOLS)
 def mongodb_steps_down(trial: Trial) -> None:
     """A set of one: nobody takes over, so there is no primary until it may stand again."""
     with trial.trouble():
@@ -163,11 +165,17 @@ def mongodb_steps_down(trial: Trial) -> None:
             client.admin.command(command)
         trial.go_on(3.0)
         trial.wait(trial.site.mongod.is_ready, 30.0, "a primary")
+
+    def up() -> bool:
+        tiers = trial.edge.admin_json("/-/healthcheck")[1]["results"]
+        return all(one["passed"] for one in tiers if "archive" in one["checker"])
+
+    trial.wait(up, 30.0, "the archive is used again")
     trial.recovered(2 * HOLD + 2.0, "uncached")
     trial.none_failed()
 
 
-@fault("MariaDB, Django's database, is killed", fleet)
+@fault("MariaDB, Django's database, is killed", fleet, pools=POOLS)
 def mariadb_killed(trial: Trial) -> None:
     """Django answers 500: readers of copies and of materia don't notice."""
     with trial.trouble():
@@ -181,7 +189,7 @@ def mariadb_killed(trial: Trial) -> None:
     as_quick(trial)
 
 
-@fault("MariaDB, Django's database, hangs (SIGSTOP)", fleet)
+@fault("MariaDB, Django's database, hangs (SIGSTOP)", fleet, pools=POOLS)
 def mariadb_hangs(trial: Trial) -> None:
     """Django hangs with it, all of its threads in the end."""
     with trial.trouble():
@@ -195,7 +203,7 @@ def mariadb_hangs(trial: Trial) -> None:
     trial.p99_within(others, 500.0, "p99 of materia's readers")
 
 
-@fault("the shared tier's Redis fails over (sentinel)", sentinel)
+@fault("the shared tier's Redis fails over (sentinel)", sentinel, pools=POOLS)
 def redis_fails_over(trial: Trial) -> None:
     with trial.trouble():
         trial.site.redis.kill()

@@ -177,17 +177,20 @@ class Footprint:
         return cls(edge.rss(), edge.sockets())
 
 
-def back(outcome: Outcome, edge: Edge, before: Footprint, memory: int, timeout: float) -> None:
+def back(
+    outcome: Outcome, edge: Edge, before: Footprint, memory: int, pools: int, timeout: float
+) -> None:
     """Wait until *edge* holds no more sockets than *before*; note that, and its memory.
 
-    memory: MiB that the largest process may have grown by.
+    memory: MiB that the largest process may have grown by; pools: sockets that it may hold more.
     """
+    most = before.sockets + pools
     with contextlib.suppress(AssertionError):
-        until(lambda: edge.sockets() <= before.sockets, timeout=timeout)
+        until(lambda: edge.sockets() <= most, timeout=timeout)
     now = Footprint.of(edge)
     outcome.figures.append(
-        Figure("sockets", f"{now.sockets} (before: {before.sockets})", "as before",
-               now.sockets <= before.sockets)
+        Figure("sockets", f"{now.sockets} (before: {before.sockets})",
+               f"<= {most}" if pools else "as before", now.sockets <= most)
     )  # fmt: skip
     grown = (now.memory - before.memory) / 2**20
     outcome.figures.append(

@@ -104,6 +104,33 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "RESOLVE_EVERY", 0.03)
 
 
+def test_bytes_that_nobody_asked_for_are_seen_before_the_loop_reads_them(run, port) -> None:
+    """Else they would be the next request's answer: another reader's page."""
+
+    async def test() -> None:
+        with socket.create_server((ONE, port)) as listener:
+            made = Endpoint(
+                Address(url=f"http://{ONE}:{port}", scheme="http", host=ONE, port=port),
+                connect_timeout=1.0,
+                keepalive=Keepalive(),
+                tls=None,
+            )
+            links = []
+            for _ in range(2):
+                made.connect(wanted := Wanted())
+                links.append((await wanted.outcome, listener.accept()[0]))
+            for connection, _ in links:
+                made.release(connection)
+            links[1][1].sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged")
+            assert made.take() is links[0][0], "the newest has spoken, so it is the other"
+            assert links[1][0].transport.is_closing()
+            made.close()
+            for _, peer in links:
+                peer.close()
+
+    run(test())
+
+
 @contextlib.contextmanager
 def black_hole(address: str, port: int) -> Iterator[None]:
     """Have connects to *address* hang: its accept queue is full."""
