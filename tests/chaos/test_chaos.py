@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from chaos.every import FAULTS
 from chaos.fault import attempt
-from chaos.load import Load
+from chaos.load import Group, Load
 from chaos.plain import shared
 from chaos.report import written
 from chaos.trial import Figure, Outcome
+
+from strangler.testing import Edge, configuration
 
 SLACK = 5.0
 """Bounds of time times this: the suite's tests run side by side. Bounds of counts stay."""
@@ -43,10 +45,9 @@ def test_the_site_stands(name: str, stages: Callable[[Any], Any]) -> None:
     assert outcome.holds, f"{outcome.error}\n" + "\n".join(map(str, broken))
 
 
-def test_readers_notice_what_is_wrong(origin: Any, edge: Any) -> None:
+def test_readers_notice_what_is_wrong(origin: Any, running: Any) -> None:
     """Were they blind, every fault would hold."""
-    from chaos.load import Group
-
+    edge = running(Edge(configuration(upstreams={"legacy": {"url": origin, "breaker": "none"}})))
     origin.on("/wrong", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
     group = Group("wrong", 50, [("/wrong", "0" * 64), ("/", "")])
     origin.on("/cut", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", lambda c: c.close())
