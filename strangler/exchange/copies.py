@@ -25,7 +25,7 @@ from strangler.cache.tiers import ExtraMissing
 from strangler.cache.tiers.ladder import Ladder, Moments
 from strangler.cache.tiers.memory import Memory, footprint
 from strangler.cache.tiers.purges import Marks, Purge
-from strangler.cache.tiers.tier import Copy, Tier, softened
+from strangler.cache.tiers.tier import AHEAD, Copy, Tier, softened
 from strangler.cache.tiers.upload import Upload
 from strangler.cache.vary import select
 from strangler.config.snapshot import Snapshot
@@ -120,6 +120,7 @@ class Copies:
         self.ladder = ladder
         self.memory: Memory[Ready] = ladder.edge if ladder.edge is not None else Memory(_NOTHING)
         self._pending: list[Purge] = []
+        self._ahead = time.time() - time.monotonic()
         #: By key: copies up to which instant are being dropped in the tiers below.
         self._forgetting: dict[bytes, float] = {}
         self.below: tuple[tuple[TierName, Tier], ...] = tuple(
@@ -152,6 +153,17 @@ class Copies:
             0 if shared is None else shared.marks.seq,
             0 if archive is None else archive.marks.seq,
         )
+
+    def look_at_clock(self) -> None:
+        """Drop the edge tier where the wall clock has been put back: nothing in it would end.
+
+        The tiers below judge each copy as they find it; going ahead only ends lives early.
+        """
+        ahead = time.time() - time.monotonic()
+        if ahead < self._ahead - AHEAD:
+            announce("clock.back", level=logging.WARNING, seconds=round(self._ahead - ahead))
+            self.memory.clear()
+        self._ahead = ahead
 
     def held(self, key: bytes) -> tuple[Ready, ...]:
         """Return what the edge tier has of *key*, all variants."""

@@ -493,6 +493,7 @@ class Edge:
             counts.settle()
             counts.under_way([one.arm for one in self.exchanges])
             counts.look(self.view.everyone(), self.cache.copies)
+            self.cache.copies.look_at_clock()
 
 
 def client_of(peer: str, forwarded_for: bytes | None, trusts: Callable[[str], bool]) -> str:

@@ -563,15 +563,6 @@ class Fetch:
         self._leave_gates()
         self.start()
 
-    def _broke_off(self) -> None:
-        """Take back the good word for an answer whose content has ended before its end."""
-        now, permit = monotonic(), self._spent
-        self._spent = 0
-        assert self.endpoint is not None
-        self.endpoint.standing.broke(now)
-        if self.terms.circuit is not None:
-            self.terms.circuit.broke(permit, now)
-
     def response_body(self, payload: bytes, body: Body) -> None:
         if body.ended:
             self._end()
@@ -582,8 +573,8 @@ class Fetch:
         if connection is not None and connection.tunnel:
             self._fail(error)  # how a tunnel ends says nothing of who is behind it
             return
-        if self._spent:
-            self._broke_off()
+        if self._spent and self.endpoint is not None:
+            self.upstream.broke_off(self.endpoint, self.terms.circuit, self._spent)
         stale = connection is not None and connection.uses > 1
         if (
             stale

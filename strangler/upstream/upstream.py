@@ -154,6 +154,16 @@ class Upstream:
             self._tell_out(endpoint, now)
             self._tell_panic()
 
+    def broke_off(self, endpoint: Endpoint, circuit: Circuit | Shut | None, permit: int) -> None:
+        """Take back the good word for an answer that has ended before its end.
+
+        *circuit* is whom the attempt had asked, *permit* what it was given.
+        """
+        now = monotonic()
+        endpoint.standing.broke(now)
+        if circuit is not None:
+            circuit.broke(permit, now)
+
     def probed(self, verdicts: Mapping[str, bool]) -> None:
         """Take the probes' verdict on each endpoint, by its URL; absent: healthy.
 

@@ -35,6 +35,9 @@ from strangler.observe.events import announce
 #: Seconds that anything is kept at the most.
 LONGEST: Final = 400 * 86400.0
 
+#: Seconds by which the clocks of a fleet may differ; what came in later than that is not believed.
+AHEAD: Final = 5.0
+
 
 class Copy(NamedTuple):
     """A stored response in a tier. body: None where it has to be read in slices (`Tier.body`) ·
@@ -243,6 +246,9 @@ class Tier(Follower):
                 continue
             if verdict.soft:
                 stored = softened(stored, verdict.soft / PER_SECOND, now)
+            elif envelope.entered > now + AHEAD:
+                # The clock has been put back, and would call it fresh for as long as that.
+                stored = softened(replace(stored, received=now), now, now)
             copies.append(Copy(stored, body, envelope.entered, envelope.blob, envelope.slices))
         if dead:
             self.spawn(self._bury(key, dead))

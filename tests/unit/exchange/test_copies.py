@@ -39,3 +39,35 @@ def test_what_was_dropped_is_not_found_while_a_store_has_yet_to_drop_it(tmp_path
             await copies.ladder.close()
 
     asyncio.run(story())
+
+
+def test_a_clock_that_is_put_back_makes_nothing_fresh_for_ever(tmp_path: Path, monkeypatch) -> None:
+    """Neither in memory nor below: each was fetched an hour "later", and lives for a minute."""
+
+    async def story() -> None:
+        tiers = {
+            "edge": Tier(name="edge", store="memory"),
+            "shared": Tier(name="shared", store=f"sqlite:{tmp_path / 'shared.db'}"),
+        }
+        copies = Copies.of(tiers, name="strangler")
+        await copies.ladder.start()
+        try:
+            before = replace(stored(cc(b"max-age=60")), received=time.time())
+            copies.keep(before, bytes(before.length), ORIGIN, copies.moments())
+            while await copies.search(before.key, ORIGIN, FIELDS) is None:
+                await asyncio.sleep(0.001)
+            assert copies.held(before.key)
+            copies.look_at_clock()
+            assert copies.held(before.key), "it goes on as it should"
+            real = time.time
+            monkeypatch.setattr(time, "time", lambda: real() - 3600.0)
+            copies.look_at_clock()
+            assert not copies.held(before.key)
+            found = await copies.search(before.key, ORIGIN, FIELDS)
+            assert found is not None, "it is still there for a ladder"
+            assert found.usable_until <= time.time(), "and stale"
+        finally:
+            monkeypatch.undo()
+            await copies.ladder.close()
+
+    asyncio.run(story())
