@@ -53,9 +53,9 @@ def reader(site: Seen, usual: float | None, worst: Sequence[Mapping[str, Any]]) 
     hurt = (
         f"{share(site.error_share)} of requests fail, {number(site.failed / site.seconds)} a second"
     )
-    where = f"most at {bad[0]['key']}" if bad else ""
+    where = f"Most at {bad[0]['key']}" if bad else ""
     more = "; ".join(part for part in (where, times) if part)
-    more = more[:1].upper() + more[1:] + "." if more else ""
+    more = f"{more}." if more else ""
     if site.failed >= FEWEST and site.error_share >= 0.01:
         return Answer("reader", ask, "bad", f"Yes: {hurt}.", more)
     if site.failed >= FEWEST and (site.error_share >= 0.001 or bad):

@@ -10,7 +10,8 @@ import { ask, useEdge } from "./store.js";
 const PAGE = 50;
 
 // The entries of the audit, of one route where it is given: [entries, problem, older or null].
-export function useAudit(route, turn) {
+// Nobody is asked for them before somebody has signed in.
+export function useAudit(route, turn, me) {
   const [entries, setEntries] = useState(null);
   const [problem, setProblem] = useState(null);
   const [rest, setRest] = useState(null);
@@ -26,7 +27,7 @@ export function useAudit(route, turn) {
     }
   }
   useEffect(() => {
-    more(null, []);
+    if (me) more(null, []);
   }, [route, turn]);
   return [entries, problem, rest && (() => more(rest, entries))];
 }
@@ -34,12 +35,12 @@ export function useAudit(route, turn) {
 export function Audit() {
   const { state } = useEdge("?routes=0");
   const [word, setWord] = useState("");
-  const [entries, problem, older] = useAudit(null, state?.me?.who);
+  const [entries, problem, older] = useAudit(null, state?.me?.who, state?.me);
   const wanted = word.toLowerCase();
   const shown = (entries || []).filter((one) => !wanted || JSON.stringify(one).toLowerCase().includes(wanted));
   return html`<main class="single" id="main">
     <h1 tabindex="-1">Audit</h1>
-    ${problem?.status === 401 || problem?.status === 403
+    ${state && !state.me
       ? html`<div class="card padded"><${SignIn} title="Sign in to read the audit" done=${() => {}} /></div>`
       : problem
         ? html`<p class="trouble" role="alert">${problem.message}</p>`

@@ -195,7 +195,7 @@ function Failed({ route, me }) {
 }
 
 function History({ route, state }) {
-  const [entries, problem, older] = useAudit(state.me ? route.key : "", `${state.me?.who}${state.overrides_version}`);
+  const [entries, problem, older] = useAudit(route.key, `${state.me?.who}${state.overrides_version}`, state.me);
   return html`<${Section} id="history" title="Its history">
     ${!state.me
       ? html`<p><button type="button" onClick=${() => act("signin")}>Sign in to see it</button></p>`
