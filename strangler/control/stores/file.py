@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from strangler.control.state import replace_file
 from strangler.control.stores.store import Kept, Moved, Unrecorded
+from strangler.observe.events import announce
 from strangler.rollout import Malformed
 
 #: Seconds between two looks at whether another process has written it.
@@ -49,9 +51,6 @@ class FileStore:
         except OSError as problem:
             self.trouble = f"{self.path}: {problem.strerror or problem}"
             raise Unrecorded(self.trouble) from None
-        except Malformed as problem:
-            self.trouble = f"{self.path}: {problem}"
-            raise Unrecorded(self.trouble) from None
         self.trouble = ""
 
     async def beat(self, name: str, told: Mapping[str, Any]) -> None:
@@ -62,7 +61,7 @@ class FileStore:
 
     def _write(self, kept: Kept, before: Kept | None) -> tuple[int, int, int] | None:
         with self._locked():
-            there = self.read()
+            there = self._read_or_set_aside()
             known = None if before is None else before.number
             if there is not None and there.number != known:
                 raise Moved(there)
@@ -90,6 +89,20 @@ class FileStore:
         if isinstance(told, dict) and told.get("store", self.name) != self.name:
             return None  # the copy of another store's, which the site has had before
         return Kept.parse(told)
+
+    def _read_or_set_aside(self) -> Kept | None:
+        """Return the document; one that nobody can read is renamed, and kept for who mends it.
+
+        A damaged disk must not keep anybody from putting a route back.
+        """
+        try:
+            return self.read()
+        except Malformed as problem:
+            aside = self.path.with_name(f"{self.path.name}.broken")
+            self.path.replace(aside)
+            announce("overrides.set_aside", level=logging.ERROR, file=str(aside),
+                     error=str(problem))  # fmt: skip
+            return None
 
     def _stat(self) -> tuple[int, int, int] | None:
         try:

@@ -218,6 +218,25 @@ def test_the_last_known_outlive_the_process_and_the_store(tmp_path):
     in_loop(tmp_path, story)
 
 
+def test_a_damaged_document_is_set_aside_and_keeps_nobody_from_a_toggle(tmp_path, caplog):
+    junk = b"\xda\xe3 junk"
+    (tmp_path / "store.json").write_bytes(junk)
+
+    async def story(here: Site) -> None:
+        assert not here.book.json()["store"]["ok"]
+        done = await here.book.put(choice(), ANA)
+        assert done.workers == (2, 2)
+        assert here.store.read().overrides == here.book.overrides
+        assert (tmp_path / "store.json.broken").read_bytes() == junk
+        assert here.book.json()["store"]["ok"]
+        here.store.path.write_bytes(junk)  # and once more, under what counts
+        await here.book.put(choice("canary 5%"), ANA)
+        assert here.store.read().overrides.version == 2
+
+    in_loop(tmp_path, story)
+    assert [one.message for one in caplog.records].count("overrides.set_aside") == 2
+
+
 def test_the_copy_of_another_store_does_not_count(tmp_path, caplog):
     document = {"store": "redis://h:1/ x", **others(Kept.first()).json()}
     (tmp_path / FILE).write_text(json.dumps(document))
