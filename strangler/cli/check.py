@@ -18,6 +18,7 @@ from strangler.cli.output import (
     rejected,
     table,
 )
+from strangler.cli.overrides import mention
 from strangler.config import ConfigRejected, Route, load
 from strangler.config.inline import run_tests, target_name
 from strangler.config.reference import json_schema, markdown
@@ -121,6 +122,7 @@ def run_routes(given: argparse.Namespace) -> int:
         return 0
     heads = ("key", "target", "stage", "owner", "until", "place")
     print(table([heads, *([str(row[name] or "-") for name in heads] for row in rows)]))
+    mention(given.config, lambda subject: subject.startswith("route:"))
     return 0
 
 

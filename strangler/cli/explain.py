@@ -7,6 +7,7 @@ import argparse
 from typing import Any
 
 from strangler.cli.output import add_config, answer, complain, load_or_say
+from strangler.cli.overrides import mention
 from strangler.config.explained import NoRequest, explain_request, lines, read_request
 
 
@@ -65,4 +66,9 @@ def run_explain(given: argparse.Namespace) -> int:
         answer({"explanation": explanation.as_dict(), **(told or {})}, errors)
     else:
         print("\n".join(lines(explanation, told or {})))
+        if told is not None:
+            route = told["route"]["key"]
+            about = {"site", f"route:{route}", f"upstream:{told.get('sends', {}).get('upstream')}"}
+            about.add(f"upstream:{told['route']['to']}")
+            mention(given.config, about.__contains__)
     return 0 if told is not None else 1

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from typing import Any
 
 from strangler.cli.output import add_admin, answer, ask, complain, table
 from strangler.cli.to_patch import to_patch
-from strangler.rollout.override import WORDS
+from strangler.control.client import state_folder
+from strangler.rollout.override import WORDS, spoken
 from strangler.units import show_duration
 
 
@@ -264,6 +266,30 @@ def warned(told: dict[str, Any]) -> int:
     return 0
 
 
+def mention(config: str, subjects: Callable[[str], bool]) -> None:
+    """Say on standard error what operators have put over the file that *config* names.
+
+    For verbs that read the file alone, and work without a running site: it is the copy in the
+    state folder that is looked at.
+
+    Args:
+        config: path of routes.yaml.
+        subjects: tells whether an override of this subject matters here.
+    """
+    # Here: it brings the engine along, which most verbs do without.
+    from strangler.control.overrides import read_copy
+
+    kept = read_copy(state_folder(config))
+    now = time.time()
+    for one in kept.overrides if kept is not None else ():
+        if one.expires > now and subjects(one.subject):
+            left, value = _left(one.expires - now), _shown(one.json()["value"])
+            complain(
+                f"over the file, for another {left}: {one.kind} of {one.subject} is {value} "
+                f"({one.author}: {one.reason})"
+            )
+
+
 def _left(seconds: float) -> str:
     """Return what is left, in the unit that one thinks in: `90s`, `29m`, `3h`."""
     for unit, length in (("h", 3600), ("m", 60)):
@@ -273,6 +299,4 @@ def _left(seconds: float) -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return " ".join(f"{name}={each}" for name, each in value.items())
-    return "on" if value is True else str(value) or "as the file says"
+    return spoken(value) or "as the file says"

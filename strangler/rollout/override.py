@@ -108,6 +108,22 @@ def check(kind: str, subject: str, value: object) -> Value:
     raise Malformed(" or ".join(forms), repr(value)[:200])
 
 
+def spoken(value: object) -> str:
+    """Say the value of an override as people read it: `on`, `canary 10%`, `abort 50% 503`."""
+    if value is True:
+        return "on"
+    if value is None:
+        return ""
+    if not isinstance(value, Mapping):
+        return str(value)
+    said = []
+    for name, part in value.items():
+        number = isinstance(part, int | float)
+        said.append(f"{part:.4g}" if number and name != "share" else
+                    f"{part * 100:.4g}%" if number else str(part))  # fmt: skip
+    return " ".join(said)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
     """One choice.

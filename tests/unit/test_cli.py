@@ -4,6 +4,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ import pytest
 
 from strangler.cli import main, parser
 from strangler.config import load
+from strangler.control.overrides import FILE
+from strangler.control.stores.store import Kept
+from strangler.rollout.override import Kind, Override, Overrides
 
 SITE = """\
 version: 1
@@ -160,6 +165,51 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Authorization: ..." in head
     assert "Authorization: Bearer ..." in head
     assert not any("hunter2" in line or "Bad" in line or "close" in line for line in head)
+
+
+def test_who_asks_the_file_hears_what_operators_have_put_over_it(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    placed: list[tuple[Kind, str, Any, float]] = [
+        ("stage", "route:/votar/{id}", "legacy", now + 1700),
+        ("drain", "upstream:votar", True, now + 1700),
+        ("priority", "route:/votar/{id}", "low", now - 1),
+        ("stage", "route:/**", "live", now + 1700),
+    ]
+    every = [
+        Override(
+            id=str(n),
+            kind=kind,
+            subject=subject,
+            value=value,
+            author="ana",
+            reason="p95 of 9 s",
+            created=now - n,
+            expires=ends,
+        )
+        for n, (kind, subject, value, ends) in enumerate(placed)
+    ]
+    monkeypatch.delenv("STRANGLER_STATE", raising=False)
+    (folder / "var").mkdir()
+    kept = replace(Kept.first(), overrides=Overrides.of_all(4, every))
+    (folder / "var" / FILE).write_text(json.dumps(kept.json()))
+    assert main(["explain", "GET", "/votar/7"]) == 0
+    told = capsys.readouterr()
+    assert "canary 50%" in told.out
+    assert told.err.splitlines() == [
+        "strangler: over the file, for another 28m: stage of route:/votar/{id} is legacy "
+        "(ana: p95 of 9 s)",
+        "strangler: over the file, for another 28m: drain of upstream:votar is on "
+        "(ana: p95 of 9 s)",
+    ]
+    assert main(["routes"]) == 0
+    assert capsys.readouterr().err.count("stage of route:") == 2
+    (folder / "var" / FILE).write_text("junk")
+    assert main(["routes"]) == 0
+    capsys.readouterr()
+    assert main(["routes", "--json"]) == 0
+    as_json(capsys)
 
 
 def test_explain_for_people(capsys: pytest.CaptureFixture[str]) -> None:
