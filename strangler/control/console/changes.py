@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from strangler.control.console.answers import RECENT
+from strangler.rollout.override import spoken
 
 MOST: Final = 50
 """Changes that are shown."""
@@ -61,7 +62,7 @@ def in_words(entry: Mapping[str, Any]) -> dict[str, Any]:
     if what in _VERBS:
         value = entry.get("after") if what == "override.set" else entry.get("before")
         kind = entry.get("kind")
-        said = _spoken(value) if kind == "stage" else f"{kind} {_spoken(value)}"
+        said = spoken(value) if kind == "stage" else f"{kind} {spoken(value)}"
         say = f"{_VERBS[what]}{named}: {said}"
     elif what == "config.accepted":
         say = f"generation {entry.get('after')} of the file in force"
@@ -76,13 +77,3 @@ def in_words(entry: Mapping[str, Any]) -> dict[str, Any]:
         "route": name if scope == "route" else None,
         "verdict": None,
     }
-
-
-def _spoken(value: object) -> str:
-    if value is True:
-        return "on"
-    if value is None:
-        return ""
-    if isinstance(value, Mapping):
-        return " ".join(str(part) for part in value.values())
-    return str(value)

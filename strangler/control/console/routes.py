@@ -14,7 +14,7 @@ from strangler.control.console.seen import total
 from strangler.control.console.upstreams import state_of, worst_word
 from strangler.control.console.words import plural, seconds, share
 from strangler.observe.lanes import shortened
-from strangler.rollout.override import Override
+from strangler.rollout.override import spoken
 
 
 def short(known: Known, route: Route) -> dict[str, Any]:
@@ -100,14 +100,14 @@ def _layers(known: Known, route: Route) -> list[dict[str, Any]]:
     def row(name: str, file: str, kind: str, observed: str | None = None, drift: str = "") -> None:
         override = said.get(kind)
         if override is not None and not drift:
-            drift = "" if _value(override) == file else "not what the file says"
+            drift = "" if spoken(override.value) == file else "not what the file says"
         if not file and override is None and observed is None:
             return
         rows.append(
             {
                 "name": name,
                 "file": file or None,
-                "override": None if override is None else _value(override),
+                "override": None if override is None else spoken(override.value),
                 "observed": observed,
                 "drift": drift or None,
             }
@@ -147,15 +147,6 @@ def _layers(known: Known, route: Route) -> list[dict[str, Any]]:
         past = route.until < date.fromtimestamp(known.now)
         row("until", route.until.isoformat(), "", "past" if past else None, "past" if past else "")
     return rows
-
-
-def _value(override: Override) -> str:
-    value = override.value
-    if value is True:
-        return "on"
-    if isinstance(value, Mapping):
-        return " ".join(str(part) for part in value.values())
-    return str(value)
 
 
 def _cache_words(route: Route) -> str:

@@ -42,9 +42,20 @@ async def _purge(asked: Handler) -> Told:
 
 
 def _entry(asked: Handler, given: Mapping[str, Any], outcome: str) -> dict[str, Any]:
-    """Return what the audit says of a purge; of many values the first few."""
-    of = {name: value[:10] if isinstance(value, list) else value for name, value in given.items()}
-    return asked.entry("purge", subject=str(of)[:1000], after=outcome)
+    return asked.entry("purge", subject=named(given), after=outcome)
+
+
+def named(given: Mapping[str, Any]) -> str:
+    """Say in words what a purge names, for the audit log; of many values the first ten."""
+    said = []
+    for name, value in given.items():
+        if value is True:
+            said.append(name)
+        elif value:
+            first = value[:10] if isinstance(value, list) else [value]
+            rest = f" and {len(value) - 10} more" if isinstance(value, list) and value[10:] else ""
+            said.append(f"{name} {', '.join(map(str, first))}{rest}")
+    return ", ".join(said)[:1000]
 
 
 _SOME: Final = {

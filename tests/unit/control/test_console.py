@@ -15,7 +15,7 @@ import pytest
 from strangler.config import load
 from strangler.control.console import answers
 from strangler.control.console.burndown import FILE, Burndown, thinned
-from strangler.control.console.changes import recent
+from strangler.control.console.changes import in_words, recent
 from strangler.control.console.document import Asked, document
 from strangler.control.console.known import Known, Window
 from strangler.control.console.proxies import proxies
@@ -367,6 +367,12 @@ def test_a_proxy_agrees_or_says_in_what_it_does_not(
     )
     assert (here["me"], here["verdict"], here["say"]) == (True, "good", "Ok.")
     assert there["verdict"] == verdict and there["say"].startswith(say)
+
+
+def test_a_fault_is_told_as_one_reads_it() -> None:
+    value = {"kind": "abort", "share": 0.5, "amount": 503.0}
+    entry = {"at": 1, "time": 9.0, "what": "override.set", "kind": "fault", "after": value}
+    assert in_words({**entry, "subject": "route:/a"})["say"] == "/a: fault abort 50% 503"
 
 
 def test_changes_come_from_the_audit_and_from_what_was_refused() -> None:

@@ -14,6 +14,7 @@ import pytest
 from strangler.control import desk
 from strangler.control.asking import Asking, Unanswered
 from strangler.control.desk import Desk, Purge
+from strangler.control.endpoints.cache import named
 from strangler.control.handler import Rejected
 from strangler.edge.channel import MOST_BYTES, Channel, Message, pair
 
@@ -260,3 +261,12 @@ def test_one_or_many(kind):
     assert Purge.read({kind: values}, ROUTES).values == tuple(values)
     assert Purge.read({kind: values[0]}, ROUTES).values == (values[0],)
     assert Purge.read({kind: values[0], "refresh": True}, ROUTES).soft
+
+
+def test_the_audit_says_in_words_what_a_purge_names() -> None:
+    asked = {"url": ["http://h/a", "http://h/b"], "soft": True, "refresh": False}
+    assert named(asked) == "url http://h/a, http://h/b, soft"
+    many = [f"t{number}" for number in range(12)]
+    assert named({"tag": many}) == f"tag {', '.join(many[:10])} and 2 more"
+    assert named({"prefix": "http://h/a/"}) == "prefix http://h/a/"
+    assert named({"all": True}) == "all"
