@@ -4,7 +4,8 @@
 A timer per request costs microseconds and a place in a heap. Everything that waits for the same
 length of time expires in the order in which it began, so a dictionary in order of insertion is
 queue enough: starting and ending a wait are two dictionary operations, and one tick looks only at
-the front of each queue.
+the front of each queue. A wait that begins anew thousands of times a second is only noted down
+meanwhile, and moved once a tick.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ TICK: Final = 0.05
 class Waits(Generic[Item]):
     """Items that may each wait the same number of seconds; made by `Ticker.waits`."""
 
-    __slots__ = ("_began", "_expired", "_now", "seconds")
+    __slots__ = ("_began", "_expired", "_now", "_touched", "seconds", "touch")
+
+    touch: Callable[[Item], None]
+    """Begin an item's wait anew at the next tick, if it is under way until then."""
 
     def __init__(
         self, seconds: float, expired: Callable[[Item], None], now: Callable[[], float]
@@ -31,6 +35,8 @@ class Waits(Generic[Item]):
         self._expired = expired
         self._now = now
         self._began: dict[Item, float] = {}
+        self._touched: set[Item] = set()
+        self.touch = self._touched.add
 
     def __len__(self) -> int:
         return len(self._began)
@@ -50,6 +56,11 @@ class Waits(Generic[Item]):
     def expire(self, now: float) -> None:
         """Call back for every item that has waited too long at *now*, and forget it."""
         began = self._began
+        if self._touched:
+            for item in self._touched:
+                if began.pop(item, None) is not None:
+                    began[item] = now
+            self._touched.clear()
         latest = now - self.seconds
         while began:
             item = next(iter(began))
@@ -95,7 +106,6 @@ class Ticker:
         self._timer = self._loop.call_later(TICK, self._tick)
         now = self._loop.time()
         for queue in list(self._queues.values()):
-            if queue:
-                queue.expire(now)
+            queue.expire(now)
         for call in self._calls:
             call(now)

@@ -47,6 +47,7 @@ class Server:
 
             app = TornadoApplication(app)
         self.app: Application = app
+        self.known = app.known
         self.limits = limits if limits is not None else Limits()
         try:
             self.loop = asyncio.get_running_loop()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tornado.httputil import (
@@ -29,7 +29,7 @@ from strangler.wire.framing import chunk, last_chunk
 from strangler.wire.head import RequestHead
 
 if TYPE_CHECKING:
-    from strangler.edge.http1 import Connection
+    from strangler.edge.http1 import Connection, Known
 
 _log = logging.getLogger("strangler.errors")
 
@@ -42,6 +42,11 @@ class TornadoApplication:
 
     def __init__(self, delegate: HTTPServerConnectionDelegate) -> None:
         self._delegate = delegate
+
+    @property
+    def known(self) -> Mapping[bytes, Known]:
+        """Return nobody: an Application makes each of its answers."""
+        return {}
 
     def request(self, connection: Connection, head: RequestHead) -> TornadoConnection | None:
         """Hand the request to Tornado."""

@@ -16,7 +16,6 @@ from random import random
 from typing import Any, Final
 
 from strangler.cache.deliver import how_plain
-from strangler.cache.vary import select
 from strangler.clock import Ticker
 from strangler.config.snapshot import Snapshot
 from strangler.edge.http1 import Connection
@@ -30,6 +29,7 @@ from strangler.exchange.counting import Counts
 from strangler.exchange.desk import Desk
 from strangler.exchange.exchange import Exchange
 from strangler.exchange.in_force import InForce
+from strangler.exchange.known import Known, Seen
 from strangler.exchange.plan import NO_OVERRIDES, Plan, View
 from strangler.exchange.relief import Relief
 from strangler.exchange.shadow import Shadows
@@ -53,6 +53,8 @@ _NO_DECISION: Final = Decision("legacy", "legacy")
 _COMMON: Final = frozenset((b"GET", b"HEAD", b"POST"))
 #: Seconds between two looks at what is under way.
 _LOOK_EVERY: Final = 1.0
+#: Addresses of which it is remembered whether they are trusted.
+_MOST_TRUSTED: Final = 4096
 _NOT_SERVED: Final = frozenset((b"TRACE", b"CONNECT"))
 
 
@@ -106,8 +108,12 @@ class Edge:
         self._instance = instance
         self.arm_key = arm_key
         self.debug_key = key_of(arm_key)
-        self._ids = secrets.token_hex(6)
-        self._count = 0
+        self.ids = secrets.token_hex(6)
+        self.count = 0
+        #: Who answers a head that came before; all of them know one view only.
+        self.known: dict[bytes, Known] = {}
+        self._seen = Seen()
+        self._trusted: dict[str, bool] = {}
         self._second = -1
         self._date = b""
         self._ports: dict[Any, bytes] = {}
@@ -145,6 +151,8 @@ class Edge:
             changed=self._tell,
             overrides=self.in_force.overrides,
         )
+        self.known.clear()
+        self._trusted.clear()
         self._named(snapshot)
         if tiers_in_use(snapshot) != self._tiers:
             former = self.cache
@@ -156,6 +164,7 @@ class Edge:
 
     def _override(self, overrides: Overrides) -> None:
         self.view = self.view.under(overrides)
+        self.known.clear()
 
     async def opened(self, timeout: float = 2.0) -> None:
         """Wait until the cache's stores are open, at most *timeout* seconds."""
@@ -177,7 +186,7 @@ class Edge:
         """Return small numbers for the health check."""
         return {
             "inflight": len(self.exchanges),
-            "requests": self._count,
+            "requests": self.count,
             "rescued": self.rescued,
             "overrides": self.in_force.mark,
             **({"short": self.short} if self.short else {}),
@@ -227,10 +236,10 @@ class Edge:
 
     def request(self, connection: Connection, head: RequestHead) -> Exchange | None:
         """Begin the exchange for one request; None where it has been answered at once."""
-        self._count = count = self._count + 1
+        self.count = count = self.count + 1
         view = self.view
-        id_ = f"{self._ids}{count:08x}"
-        trusted = bool(view.trusted) and self._trusts(connection.peer)
+        id_ = f"{self.ids}{count:08x}"
+        trusted = bool(view.trusted) and self.trusts(connection.peer)
         if not head.fields.plain or head.method not in _COMMON or not view.any_host:
             refused = self._refusal(head, view)
             if refused is not None:
@@ -248,13 +257,15 @@ class Edge:
         trace = None if self.tracer is None else traced.begin(self.tracer, head)
         if plan.cached is None:
             exchange = Exchange(self, connection, head, id_)
-        elif not trusted and plan.hot and trace is None and self._hot(connection, head, plan, id_):
+        elif (
+            not trusted and plan.hot and trace is None and self._hot(connection, head, plan, count)
+        ):
             return None
         else:
             exchange = CachedExchange(self, connection, head, id_)
         exchange.trace = trace
         if trusted:
-            exchange.trust(self._trusts)
+            exchange.trust(self.trusts)
         if plan.special:
             if plan.maintenance is not None or plan.route.action != "proxy":
                 exchange.answer_itself(plan, match)
@@ -287,10 +298,10 @@ class Edge:
         exchange.refuse(error, proxy_error)
         return None
 
-    def _hot(self, connection: Connection, head: RequestHead, plan: Plan, id_: str) -> bool:
+    def _hot(self, connection: Connection, head: RequestHead, plan: Plan, number: int) -> bool:
         """Answer from the edge tier without an exchange, where nothing is left to decide."""
-        cached, decision = plan.cached, plan.decision
-        assert cached is not None and decision is not None
+        cached = plan.cached
+        assert cached is not None
         if not connection.keep_alive or head.version == 10 or head.method != b"GET":
             return False
         fields = head.fields
@@ -299,41 +310,14 @@ class Edge:
             simple = fields.simple = how_plain(fields)
         if simple < (2 if cached.steers else 1):
             return False
-        service = decision.target == "service"
-        key = cached.keying.key(
-            head,
-            scheme=b"https" if connection.secure else b"http",
-            arm=cached.arm if service else b"",
-        )
-        held = self.cache.copies.memory.get(key)
-        if not held:
+        known = Known(self, plan, cached, head, connection.secure)
+        wire = known.answer(connection, number)
+        if wire is None:
             return False
-        ready = held[0]
-        if len(held) > 1 or ready.stored.selecting:
-            chosen = select([one.stored for one in held], fields)
-            ready = next((one for one in held if one.stored is chosen), ready)
-            if chosen is None:
-                return False
-        now = time.time()
-        if now >= ready.until:
-            return False
-        if ready.second != int(now):
-            ready.renew(now)
-        wire = ready.wire
         connection.write(wire)
         connection.response_ended()
-        arm = plan.service_arm if service else plan.legacy_arm
-        if ready.arm is arm:
-            ready.hits += 1
-        else:
-            self.counts.first_hit(ready, arm, cached.tally)
-        stored = ready.stored
-        upstream = plan.service if service else plan.legacy
-        self.log(
-            (now, connection.peer, id_, b"GET", head.host, head.target, stored.status,
-             stored.length, 0, 0.0, 0.0, plan.key, upstream.name if upstream is not None else "",
-             decision.reason, "", 0, "hit,edge", "", "")
-        )  # fmt: skip
+        if self.tracer is None:  # else each request may be drawn
+            self._seen.remember(known, head, self.known)
         return True
 
     def shown(
@@ -359,8 +343,8 @@ class Edge:
 
     def reject(self, connection: Connection, error: RequestRejected, start: bytes) -> bytes:
         """Return the answer to a request that never had a meaning, and log it."""
-        self._count = count = self._count + 1
-        id_ = f"{self._ids}{count:08x}"
+        self.count = count = self.count + 1
+        id_ = f"{self.ids}{count:08x}"
         self.counts.refused(error.status)
         line = start.partition(b"\r\n")[0].split(b" ")
         method = line[0][:32] if len(line) > 1 else b"-"
@@ -464,8 +448,16 @@ class Edge:
                 kept[name] = Upstream(definition, self.ticker, changed=self._tell)
         return kept
 
-    def _trusts(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
         """Tell whether the peer at *address* may speak for its client."""
+        found = self._trusted.get(address)
+        if found is None:
+            if len(self._trusted) >= _MOST_TRUSTED:
+                self._trusted.clear()
+            found = self._trusted[address] = self._is_trusted(address)
+        return found
+
+    def _is_trusted(self, address: str) -> bool:
         if address == "unix":
             return True
         try:

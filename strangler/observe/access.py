@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from strangler.observe.lines import Record, as_json, as_text
+from strangler.observe.lines import Hit, Record, as_json, as_text, hit_as_json, hit_as_text, whole
 from strangler.observe.writer import Writer
 
 Form = Literal["text", "json", "off"]
@@ -21,6 +21,8 @@ Form = Literal["text", "json", "off"]
 access = logging.getLogger("strangler.access")
 
 _FEWEST_SECONDS, _MOST_SECONDS = 0.005, 0.2
+_OF_HIT: Final = 6
+"""Members of a `Hit`."""
 _WANTED = 100
 """Records a batch should hold, so that formatting one stays below about 0.3 ms."""
 
@@ -74,22 +76,23 @@ class AccessRecord(NamedTuple):
 class AccessLog:
     """Gather records and write them in batches.
 
-    ``append`` takes an :class:`AccessRecord` or a plain tuple in its order. It never blocks, never
-    raises, and keeps at most the records of one batch and ``most_bytes`` of text: past that,
-    records are dropped and counted (``dropped``), and the loss is told as an event.
+    ``append`` takes an :class:`AccessRecord`, a plain tuple in its order, or a `Hit`. It never
+    blocks, never raises, and keeps at most the records of one batch and ``most_bytes`` of text:
+    past that, records are dropped and counted (``dropped``), and the loss is told as an event.
     """
 
-    append: Callable[[Record], object]
+    append: Callable[[Record | Hit], object]
     """Add one record: the way in from the hot path."""
 
     def __init__(self, form: Form = "text", writer: Writer | None = None) -> None:
         """Log in ``form`` to ``writer`` (default: standard output). ``off`` keeps nothing."""
         self.form: Form = form
-        self._records: list[Record] = []
+        self._records: list[Record | Hit] = []
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: Writer | None = None
         self._line = as_json if form == "json" else as_text
+        self._hit = hit_as_json if form == "json" else hit_as_text
         self._listening: Callable[[Sequence[Record]], object] | None = None
         if form == "off":
             self.append = _forget
@@ -147,17 +150,17 @@ class AccessLog:
         batch = records[:]
         del records[: len(batch)]
         if self._listening is not None:
-            self._listening(batch)
+            self._listening([whole(one) if len(one) == _OF_HIT else one for one in batch])
         if self._writer is None:
             return
         if self._writer.full:
             self._writer.lose(len(batch))
             return
-        line = self._line
+        line, hit = self._line, self._hit
         lines = []
         for record in batch:
             try:
-                lines.append(line(record))
+                lines.append(hit(record) if len(record) == _OF_HIT else line(record))
             except Exception as error:  # a malformed record must not cost its neighbours
                 lines.append(f"- access.malformed error={error!r}\n")
         for handler in access.handlers:
@@ -180,5 +183,5 @@ class AccessLog:
             self._writer.close(timeout)
 
 
-def _forget(record: Record) -> None:
+def _forget(record: Record | Hit) -> None:
     pass

@@ -18,6 +18,10 @@ Record = tuple[float, str, str, bytes, bytes, bytes, int, int, int, float, float
                str, str, str, str, int, str, str, str]
 # fmt: on
 
+Hit = tuple[float, str, int, "Repeated", int, int]
+"""A hit that needed no decision: when, the client, the number of the request, what is the same
+whenever this is asked for, the status, and the bytes of body sent."""
+
 Key = TypeVar("Key")
 
 _MOST_KEPT: Final = 4096
@@ -93,6 +97,72 @@ _whos_text: Final = _Kept[tuple[str, str, str]](_who_text)
 _quotes: Final = _Kept[str](_quoted)
 _quoted_bytes: Final = _Kept[bytes](lambda value: _quoted(value.decode("latin-1")))
 _whos_json: Final = _Kept[tuple[str, str, str]](_who_json)
+
+
+class Repeated:
+    """What the lines of all hits of one request have in common, put together once."""
+
+    __slots__ = (
+        "_json", "_sent", "_status", "_text", "host", "ids", "reason", "route", "target", "who",
+    )  # fmt: skip
+
+    def __init__(
+        self, ids: str, host: bytes, target: bytes, route: str, who: str, reason: str
+    ) -> None:
+        """Take the fields of a `Record`; *ids* is what a request's id begins with, *who* its
+        target's name."""
+        self.ids = ids
+        self.host = host
+        self.target = target
+        self.route = route
+        self.who = who
+        self.reason = reason
+        self._status = self._sent = -1
+        self._text = self._json = ""
+
+    def text(self, status: int, sent: int) -> str:
+        """Return what a line says between the time and the client."""
+        if not self._text or status != self._status or sent != self._sent:
+            self._status, self._sent, self._json = status, sent, ""
+            self._text = (
+                f" {status} GET {_printed[self.host]}{printable(self.target)} {sent}B {_took(0.0)}"
+                f"{_whos_text[self.who, self.reason, self.route]}"
+            )
+        return self._text
+
+    def json(self, status: int, sent: int) -> str:
+        """Return what a line of JSON says after the id."""
+        if not self._json or status != self._status or sent != self._sent:
+            self._status, self._sent, self._text = status, sent, ""
+            self._json = as_json(whole((0.0, "", 0, self, status, sent))).partition('0",')[2]
+        return self._json
+
+
+def whole(hit: Hit) -> Record:
+    """Return a hit as the record that it stands for."""
+    moment, client, number, same, status, sent = hit
+    return (
+        moment, client, f"{same.ids}{number:08x}", b"GET", same.host, same.target, status, sent, 0,
+        0.0, 0.0, same.route, same.who, same.reason, "", 0, "hit,edge", "", "",
+    )  # fmt: skip
+
+
+def hit_as_text(hit: Hit) -> str:
+    """Write a hit as `as_text` writes its record."""
+    moment, client, number, same, status, sent = hit
+    return (
+        f"{stamp(moment)}{same.text(status, sent)}{_words[client]} cache=hit,edge"
+        f" id={same.ids}{number:08x}\n"
+    )
+
+
+def hit_as_json(hit: Hit) -> str:
+    """Write a hit as `as_json` writes its record."""
+    moment, client, number, same, status, sent = hit
+    return (
+        f'{{"time":"{stamp(moment)}","client":{_quotes[client]},"id":"{same.ids}{number:08x}",'
+        f"{same.json(status, sent)}"
+    )
 
 
 def as_text(record: Record) -> str:

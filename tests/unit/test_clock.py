@@ -46,6 +46,24 @@ def test_a_wait_that_begins_anew_or_ends_does_not_expire() -> None:
     assert expired == ["a"]
 
 
+def test_a_touched_wait_begins_anew_with_the_next_tick_if_it_is_still_under_way() -> None:
+    clock, expired = Clock(), []
+    waits: Waits[str] = Waits(1.0, expired.append, clock)
+    for item in ("a", "b", "c"):
+        waits.start(item)
+    for item in ("a", "b", "never began"):
+        waits.touch(item)
+    waits.end("b")
+    waits.expire(0.9)
+    assert "b" not in waits
+    waits.expire(1.0)
+    assert expired == ["c"]
+    waits.expire(1.85)
+    assert expired == ["c"]
+    waits.expire(1.91)
+    assert expired == ["c", "a"]
+
+
 def test_an_expiry_may_begin_or_end_other_waits() -> None:
     clock = Clock()
     expired: list[str] = []

@@ -78,6 +78,7 @@ class App:
         self.told: list[object] = []
         self.connection: Connection | None = None
         self.at_once = False
+        self.known = {}
 
     def request(self, connection, head):
         self.connection = connection

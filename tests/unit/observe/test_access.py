@@ -48,6 +48,45 @@ def test_text_says_it_for_people():
     )
 
 
+@pytest.mark.parametrize(
+    ("one", "as_record"), [(lines.hit_as_text, as_text), (lines.hit_as_json, as_json)]
+)
+def test_a_hit_says_what_its_record_would(one, as_record):
+    same = lines.Repeated("5aa4ae87", b"a.example", b'/x"?y=\\&z= ', "/{x}", "materia", "live")
+    for moment, client, number, status, sent in (
+        (1795447633.0625, "192.0.2.7", 7, 200, 10240),
+        (1795447634.5, "2001:db8::7", 1 << 33, 200, 10240),
+        (1795447634.5, "192.0.2.7", 8, 404, 0),
+        (1795447634.5, "192.0.2.7", 8, 404, 10),
+    ):
+        hit = (moment, client, number, same, status, sent)
+        for _ in range(2):
+            assert one(hit) == as_record(lines.whole(hit))
+    for both in (
+        lines.hit_as_text,
+        lines.hit_as_json,
+        lines.hit_as_text,
+    ):  # what is kept is its own
+        again = (1795447634.5, "192.0.2.7", 9, same, 200, 3)
+        record = as_text if both is lines.hit_as_text else as_json
+        assert both(again) == record(lines.whole(again))
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_hits_and_records_stand_in_their_order(form, tmp_path):
+    file = tmp_path / "access.log"
+    log = AccessLog(form, Writer(str(file)))
+    heard = []
+    log.listen(heard.extend)
+    same = lines.Repeated("5aa4ae87", b"a.example", b"/x", "/{x}", "materia", "live")
+    log.append((1795447633.0, "192.0.2.7", 7, same, 200, 3))
+    log.append(RECORD)
+    log.append((1795447633.1, "192.0.2.7", 8, same, 200, 3))
+    log.close()
+    assert [line.count("5aa4ae8700000007") for line in file.read_text().splitlines()] == [1, 0, 0]
+    assert [len(record) for record in heard] == [len(RECORD)] * 3
+
+
 def test_text_of_a_failure_names_it():
     line = as_text(RECORD._replace(status=502, error="connection_refused", attempts=2, cache=""))
     assert " 502 " in line

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests that come again byte for byte, and are answered from the edge tier without a reading.
+
+What a GET's bytes mean does not change while its view is in force: its route, who would answer
+and its cache key are worked out once, and whether the edge tier has a fresh copy is all that is
+asked each time. What is remembered is bounded, and forgotten with the view.
+"""
+
+from __future__ import annotations
+
+from time import time
+from typing import TYPE_CHECKING, Final
+
+from strangler.cache.vary import select
+from strangler.exchange.plan import Cached, Plan
+from strangler.observe.lines import Repeated
+from strangler.wire.head import RequestHead
+
+if TYPE_CHECKING:
+    from strangler.edge.http1 import Connection
+    from strangler.exchange.edge import Edge
+
+#: Bytes of the longest head that is remembered, and how many are: 5 MB at the most.
+_LONGEST: Final = 2048
+_MOST: Final = 2048
+_SLOTS: Final = 4096
+
+
+class Known(Repeated):
+    """A GET of which nothing is left to decide but whether there is a fresh copy for it.
+
+    It has no body, wants the connection kept, and asks for the whole of what is stored
+    (`cache.deliver.how_plain`).
+    """
+
+    __slots__ = (
+        "_arm", "_edge", "_fields", "_find", "_key", "_secure", "_selecting", "_tally", "_trusting",
+    )  # fmt: skip
+
+    def __init__(
+        self, edge: Edge, plan: Plan, cached: Cached, head: RequestHead, secure: bool
+    ) -> None:
+        """Work out what *head* means by *plan*, whose decision is the same for all."""
+        decision = plan.decision
+        assert decision is not None
+        service = decision.target == "service"
+        upstream = plan.service if service else plan.legacy
+        super().__init__(
+            edge.ids, head.host, head.target, plan.key,
+            upstream.name if upstream is not None else "", decision.reason,
+        )  # fmt: skip
+        self._edge = edge
+        self._secure = secure
+        self._fields = head.fields
+        self._arm = plan.service_arm if service else plan.legacy_arm
+        self._tally = cached.tally
+        self._find = edge.cache.copies.memory.get
+        self._trusting = bool(edge.view.trusted)
+        #: What the copy was stored for that these fields last selected (`Stored.selecting`).
+        self._selecting: tuple[tuple[bytes, bytes | None], ...] = ()
+        self._key = cached.keying.key(
+            head,
+            scheme=b"https" if secure else b"http",
+            arm=cached.arm if service else b"",
+        )
+
+    def answer(self, connection: Connection, number: int = 0) -> bytes | None:
+        """Return the answer, counted and logged, or None: no copy will do without a decision.
+
+        number: the request's, where it has been read and has one.
+        """
+        held = self._find(self._key)
+        if not held:
+            return None
+        ready = held[0]
+        stored = ready.stored
+        if len(held) > 1 or stored.selecting != self._selecting:
+            chosen = select([one.stored for one in held], self._fields)
+            if chosen is None:
+                return None
+            ready = next(one for one in held if one.stored is chosen)
+            stored = chosen
+            self._selecting = stored.selecting
+        now = time()
+        edge = self._edge
+        if (
+            now >= ready.until
+            or connection.secure is not self._secure
+            or (self._trusting and edge.trusts(connection.peer))
+        ):
+            return None
+        if ready.second != int(now):
+            ready.renew(now)
+        if ready.arm is self._arm:
+            ready.hits += 1
+        else:
+            edge.counts.first_hit(ready, self._arm, self._tally)
+        if not number:
+            edge.count = number = edge.count + 1
+        edge.log((now, connection.peer, number, self, stored.status, stored.length))
+        return ready.wire
+
+
+class Seen:
+    """Which requests came twice: who came once is not worth a place."""
+
+    __slots__ = ("_marks",)
+
+    def __init__(self) -> None:
+        self._marks = [0] * _SLOTS
+
+    def remember(self, known: Known, head: RequestHead, among: dict[bytes, Known]) -> None:
+        """Put *known* among those that answer, by the bytes of *head*, when it comes again."""
+        fields = head.fields
+        # Blocks that repeat are one object (`wire.head`).
+        mark = hash(head.target) ^ id(fields)
+        place = mark % _SLOTS
+        if self._marks[place] != mark:
+            self._marks[place] = mark
+            return
+        raw = b"GET %b HTTP/1.1%b" % (head.target, fields.raw)
+        if len(raw) <= _LONGEST:
+            if len(among) >= _MOST:
+                among.clear()
+            among[raw] = known
