@@ -16,7 +16,7 @@ from strangler.config.snapshot import Route, Snapshot
 from strangler.control.handler import Rejected
 from strangler.resilience import chaos
 from strangler.rollout import Malformed, parse_stage
-from strangler.rollout.override import KINDS, SCOPES, SITE, Value, check, scope_of
+from strangler.rollout.override import KINDS, SCOPES, SITE, Value, check, is_page, scope_of
 
 LONGEST_REASON: Final = 500
 """Characters of a reason."""
@@ -301,6 +301,8 @@ def _check_page(value: Mapping[str, Any], snapshot: Snapshot, problems: _Problem
     page = Path(os.path.normpath(folder / said))
     if Path(said).is_absolute() or folder not in page.resolve().parents:
         problems.add("value.page", "expected a file below the folder of routes.yaml")
+    elif not is_page(page.resolve().name):
+        problems.add("value.page", "expected a page whose name ends in .html")
     elif not page.is_file():
         problems.add("value.page", f"no file {said[:200]}")
     elif page.stat().st_size > _LARGEST_PAGE:

@@ -21,6 +21,7 @@ from strangler.resilience.breaker import Mode
 from strangler.resilience.policy import Failures, Fallback, Rung
 from strangler.resilience.shed import ROUTES, Priority
 from strangler.rollout import Override, Overrides
+from strangler.rollout.override import is_page
 from strangler.upstream import Upstream
 
 _events = logging.getLogger("strangler.events")
@@ -149,9 +150,12 @@ def _maintenance(override: Override, folder: Path) -> Maintenance:
 def page_file(folder: Path, name: str) -> Path:
     """Return the page *name* inside *folder*; raises OSError where it lies elsewhere.
 
-    An operator may choose among the site's pages, not publish any file of the machine.
+    An operator may choose among the site's pages, not publish any file of the machine, nor what
+    else lies there.
     """
     path = (folder / name).resolve()
+    if not is_page(path.name):
+        raise FileNotFoundError(f"{name}: no page, whose name ends in .html")
     if not path.is_relative_to(folder.resolve()):
         raise FileNotFoundError(f"{name}: outside of {folder}")
     return path

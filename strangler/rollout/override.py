@@ -124,6 +124,15 @@ def spoken(value: object) -> str:
     return " ".join(said)
 
 
+def is_page(name: str) -> bool:
+    """Tell whether a file of this name may be shown to readers as a page.
+
+    The state folder lies below that of routes.yaml as well, with the admin token and the signing
+    key in it: whoever may close a route must not be able to publish those.
+    """
+    return name.lower().endswith((".html", ".htm"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
     """One choice.

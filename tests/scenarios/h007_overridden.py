@@ -54,7 +54,7 @@ def inside(legacy, one, other):
     }
     tiers = {"archive": {"store": "memory"}, "shared": "none"}
     text = configuration(routes, upstreams=upstreams, tiers=tiers)
-    pages = {"sorry.html": "sorry", "closed.html": "<h1>closed</h1>"}
+    pages = {"sorry.html": "sorry", "closed.html": "<h1>closed</h1>", "admin.token": "secret"}
     with Inside(text, pages) as made:
         yield made
 
@@ -247,7 +247,9 @@ def test_a_closed_site_shows_a_page_of_its_own(inside):
         )
 
 
-@pytest.mark.parametrize("page", ["../../etc/hostname", "/etc/hostname", "missing.html", ""])
+@pytest.mark.parametrize(
+    "page", ["../../etc/hostname", "/etc/hostname", "missing.html", "admin.token", ""]
+)
 def test_no_other_file_of_the_machine_is_shown(page, inside):
     inside.override("maintenance", "site", {"page": page})
     answer = inside.get("/page", accept="text/html").expect(503)
