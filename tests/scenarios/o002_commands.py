@@ -230,6 +230,18 @@ def test_pains_51_a_named_token_is_shown_once_and_counts_at_once(edge, typed):
     assert len(listed(edge)["overrides"]) == 2
     assert call(edge, "POST", "/overrides/undo", {"reason": "x"}, ana)[0] == 200
     assert call(edge, "POST", "/reload", {}, ana)[0] == 403
+    # An owner purges its own routes, and nothing that may be another's.
+    status, told = call(edge, "POST", "/purge", {"route": "/busca/**"}, ana)
+    assert (status, told["error"]) == (503, "not purged everywhere: shared")  # it was let do so
+    assert set(told["purged"]["edge"].values()) == {True}
+    for foreign in (
+        {"route": ["/busca/**", "/votar/**"]},
+        {"all": True},
+        {"prefix": "/busca/"},
+        {"tag": "x", "route": None},
+    ):
+        assert call(edge, "POST", "/purge", foreign, ana)[0] == 403, foreign
+    assert call(edge, "POST", "/purge", {"route": "/buscar/**"}, ana)[0] == 404
     assert [one["name"] for one in json.loads(typed("token", "list", "--json")[1])["tokens"]] == [
         "ana"
     ]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from strangler.control.choice import find_route
 from strangler.control.endpoint import Endpoint, Parameter
 from strangler.control.handler import Handler, Rejected
 
@@ -31,6 +32,7 @@ async def _counters(asked: Handler) -> Told:
 
 async def _purge(asked: Handler) -> Told:
     given = asked.json_body()
+    _permit(asked, given)
     try:
         done = await asked.view.cache.purge(given)
     except Rejected as refused:
@@ -39,6 +41,20 @@ async def _purge(asked: Handler) -> Told:
         raise
     await asked.view.audit.add(_entry(asked, given, "everywhere"))
     return {**done}
+
+
+def _permit(asked: Handler, given: Mapping[str, Any]) -> None:
+    """Let an owner purge its own routes; a URL or a tag may be anybody's. Raises Rejected."""
+    if asked.token is not None and asked.token.reaches("operator"):
+        return
+    keys = given.get("route")
+    keys = keys if isinstance(keys, list) else [keys]
+    if "route" not in given or not all(isinstance(key, str) for key in keys):
+        raise Rejected(403, "an owner purges by route; everything else needs an operator")
+    for key in keys:
+        route = find_route(asked.view.snapshot, key)
+        if route is not None:  # one that isn't there is told so, with the nearest
+            asked.permit([route.owner], f"route {key}")
 
 
 def _entry(asked: Handler, given: Mapping[str, Any], outcome: str) -> dict[str, Any]:
@@ -88,8 +104,9 @@ ROWS: Final = (
         path="/-/purge",
         answer=_purge,
         doc='one of {"url": …}, {"prefix": …}, {"route": …}, {"tag": …}, {"all": true}; '
-        'with {"soft": true} it becomes stale, with {"refresh": true} it is fetched anew too',
-        access="operator",
+        'with {"soft": true} it becomes stale, with {"refresh": true} it is fetched anew too; '
+        "an owner purges its own routes",
+        access="owner",
         body={
             "type": "object",
             "properties": {
