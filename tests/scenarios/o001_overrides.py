@@ -321,7 +321,10 @@ def test_what_cannot_be_recorded_is_refused_and_changes_nothing(edge):
             "at most 1h",
         ),
         ({"kind": "cache", "value": "stale_only"}, "nothing of this route is kept"),
-        ({"kind": "maintenance", "value": {"page": "../../../etc/passwd.html"}}, "below the folder"),
+        (
+            {"kind": "maintenance", "value": {"page": "../../../etc/passwd.html"}},
+            "below the folder",
+        ),
         ({"kind": "maintenance", "value": {"page": "var/admin.token"}}, "ends in .html"),
         ({"kind": "maintenance", "value": {"page": "no.html"}}, "no file"),
     ],
