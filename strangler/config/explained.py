@@ -6,17 +6,23 @@ sent. Nothing is sent; secrets are masked.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable
-from typing import Any
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from strangler.config.inline import sent_target, target_name
 from strangler.config.snapshot import Endpoint, Route, Snapshot, Upstream
 from strangler.errors import StranglerError
-from strangler.rollout import Stage, bucket, canary_salt, decide, sticky
+from strangler.rollout import Override, Overrides, Stage, bucket, canary_salt, decide, sticky
+from strangler.rollout.arm import ARM_COOKIE, forced
+from strangler.rollout.override import scope_of, spoken
 from strangler.routing import Explanation, Match
+from strangler.units import show_percent
 from strangler.wire.head import RequestHead
 from strangler.wire.request import Edits, Via, compose, reader_lines
+
+_NONE: Final = Overrides()
 
 
 class NoRequest(Exception):
@@ -77,7 +83,8 @@ def explain_request(
     head: RequestHead,
     client: str,
     scheme: str,
-    stage: Callable[[Route], Stage] = lambda route: route.stage,
+    overrides: Overrides = _NONE,
+    arm_key: bytes = b"",
 ) -> tuple[Explanation, dict[str, Any] | None]:
     """Return why a route won, and what happens on it: None where none takes the request.
 
@@ -86,7 +93,8 @@ def explain_request(
         head: the request.
         client: the reader's address.
         scheme: http or https, as the reader came.
-        stage: what the effective stage of a route is, where it may not be the file's.
+        overrides: what operators have chosen over the file.
+        arm_key: what testers' cookies are signed with; empty: none is known.
 
     Raises NoRequest for a host that isn't the site's.
     """
@@ -99,7 +107,7 @@ def explain_request(
     match = snapshot.table.match(head)
     if match is None:
         return explanation, None
-    return explanation, _tell(snapshot, match, head, client, scheme, stage(match.value))
+    return explanation, _tell(snapshot, match, head, client, scheme, overrides, arm_key)
 
 
 def _tell(
@@ -108,13 +116,20 @@ def _tell(
     head: RequestHead,
     client: str,
     scheme: str,
-    stage: Stage,
+    overrides: Overrides,
+    arm_key: bytes,
 ) -> dict[str, Any]:
     """Return what happens on the route that won."""
     route = match.value
     told: dict[str, Any] = {
         "route": {"key": route.key, "place": str(route.place), "to": target_name(route)}
     }
+    in_force = list(_about(route, overrides))
+    if in_force:
+        told["overrides"] = [one.json() for one in in_force]
+    if any(one.kind == "maintenance" for one in in_force):
+        told["answer"] = {"status": 503, "why": "maintenance"}
+        return told
     if route.action == "redirect" and route.redirect is not None:
         location = route.redirect.target(match.params, head.query)
         told["answer"] = {
@@ -125,8 +140,22 @@ def _tell(
     if route.action != "proxy":
         told["answer"] = {"status": route.gone or (route.page.status if route.page else 200)}
         return told
-    decision, why = _decide(route, head, client, stage)
+    stage = overrides.stage(route.key, route.stage)
+    if route.cannot_be(stage):
+        stage = route.stage
+    decision, why = _decide(route, head, client, stage, arm_key)
     told["decision"] = {"stage": str(stage), "target": decision, "why": why}
+    share = stage.sample if stage.word == "shadow" else route.compare.share
+    if (
+        share
+        and stage.word in ("shadow", "canary", "live")
+        and route.upstream is not None
+        and route.legacy is not None
+        and head.method in (b"GET", b"HEAD", b"OPTIONS")
+        and "shadows" not in overrides.site
+    ):
+        other = route.legacy if decision == "service" else route.upstream
+        told["copies"] = {"to": other, "share": show_percent(share / 100)}
     name = route.upstream if decision == "service" else route.legacy
     upstream = snapshot.upstreams.get(name or "")
     if upstream is not None:
@@ -140,17 +169,36 @@ def _tell(
     return told
 
 
-def _decide(route: Route, head: RequestHead, client: str, stage: Stage) -> tuple[str, str]:
+def _about(route: Route, overrides: Overrides) -> Iterator[Override]:
+    """Yield what operators have chosen of the route, its upstreams, their endpoints, the site."""
+    upstreams = {name for name in (route.upstream, route.legacy) if name}
+    for one in overrides:
+        scope, name = scope_of(one.subject)
+        if (
+            scope == "site"
+            or (scope == "route" and name == route.key)
+            or (scope in ("upstream", "endpoint") and name.partition(" ")[0] in upstreams)
+        ):
+            yield one
+
+
+def _decide(
+    route: Route, head: RequestHead, client: str, stage: Stage, arm_key: bytes
+) -> tuple[str, str]:
     """Return who answers by the stage, and why in words."""
     if stage.word != "canary":
         decision = decide(stage, None)
         return decision.target, f"the stage is {stage}"
+    salt = canary_salt(route.canary.salted_by(route.key))
+    arm = forced(arm_key, salt, head.cookie(ARM_COOKIE) or b"", time.time())
+    if arm is not None:
+        return arm, "a tester's cookie says so"
     by = route.canary.by
     key = sticky(by, head, client.encode())
     share = f"buckets below {stage.share} of 10000 get the service"
     if key is None:
         return "legacy", f"{share}; a reader without {by} gets a cookie, and so a bucket"
-    number = bucket(key, canary_salt(route.canary.salted_by(route.key)))
+    number = bucket(key, salt)
     return decide(stage, number).target, f"bucket {number}; {share}"
 
 
@@ -203,12 +251,18 @@ def lines(explanation: Explanation, told: dict[str, Any]) -> list[str]:
     said.append(f"  why        {explanation.reason}")
     for name, value in explanation.params.items():
         said.append(f"  {{{name}}}  {value}")
+    for one in told.get("overrides", ()):
+        said.append(f"  override   {one['kind']} of {one['subject']} is {spoken(one['value'])}")
+        said.append(f"             {one['author']}: {one['reason']}")
     if "answer" in told:
         said.append(f"  answers    {' '.join(str(part) for part in told['answer'].values())}")
     if "decision" in told:
         decision = told["decision"]
         said.append(f"  stage      {decision['stage']}: {decision['target']} answers")
         said.append(f"             {decision['why']}")
+    if "copies" in told:
+        copies = told["copies"]
+        said.append(f"  copies     {copies['share']} of such requests, unseen, to {copies['to']}")
     if "sends" in told:
         sends = told["sends"]
         said.append(f"  sends to   {sends['upstream']} at {', '.join(sends['endpoints'])}")

@@ -50,7 +50,8 @@ async def _explain(asked: Handler) -> Told:
                 head,
                 client,
                 scheme,
-                lambda route: in_force.stage(route.key, route.stage),
+                in_force,
+                view.arm_key,
             ),
         )
     except NoRequest as refused:

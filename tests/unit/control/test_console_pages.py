@@ -8,7 +8,9 @@ import gzip
 import hashlib
 import json
 import re
+import time
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from tornado.httpclient import HTTPRequest
@@ -19,7 +21,9 @@ from strangler.control import admin
 from strangler.control.console import pages
 from strangler.control.console.document import Asked
 from strangler.control.tokens import Token, Tokens, hashed
-from strangler.rollout.override import Overrides
+from strangler.rollout import canary_salt
+from strangler.rollout.arm import mint
+from strangler.rollout.override import Override, Overrides
 
 TOKEN = "a-token-of-enough-letters"
 HOSTILE = "</script><script>alert(1)</script>"
@@ -41,7 +45,8 @@ class Console:
 class Book:
     """Overrides, of which there are none."""
 
-    overrides = Overrides()
+    def __init__(self) -> None:
+        self.overrides = Overrides()
 
 
 class View:
@@ -51,6 +56,7 @@ class View:
         self.console = Console()
         self.snapshot = snapshot
         self.overrides = Book()
+        self.arm_key = b"k" * 32
 
 
 @pytest.fixture
@@ -235,6 +241,78 @@ async def test_a_request_is_explained_under_the_overrides(http_client, base_url)
     told = json.loads(response.body)
     assert told["route"]["key"] == "/**" and told["decision"]["target"] == "legacy"
     assert any("GET /a?q=1 HTTP/1.1" in line for line in told["lines"])
+
+
+def chosen(kind, subject, value):
+    return Override(
+        id=f"{kind}1", kind=kind, subject=subject, value=value, author="ana", reason="p95 of 9 s",
+        created=0.0, expires=9e9, file="",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def canary(view, tmp_path):
+    file = tmp_path / "routes.yaml"
+    file.write_text(
+        'version: 1\nupstreams: {legacy: "http://127.0.0.1:8100", busca: "http://127.0.0.1:8103"}\n'
+        "routes: {/**: legacy, /busca/**: {to: busca, stage: shadow 5%}}\n"
+    )
+    view.snapshot = load(file)
+    return view
+
+
+async def explained(http_client, base_url, **query):
+    response = await fetch(http_client, f"{base_url}/-/explain?{urlencode(query)}")
+    assert response.code == 200, response.body
+    return json.loads(response.body)
+
+
+@pytest.mark.gen_test
+async def test_who_is_copied_is_explained(http_client, base_url, canary):
+    told = await explained(http_client, base_url, url="/busca/a")
+    assert told["copies"] == {"to": "busca", "share": "5%"}
+    assert "  copies     5% of such requests, unseen, to busca" in told["lines"]
+    assert "copies" not in await explained(http_client, base_url, url="/busca/a", method="POST")
+    assert "copies" not in await explained(http_client, base_url, url="/x")
+    canary.overrides.overrides = Overrides().with_(chosen("shadows", "site", "stop"))
+    told = await explained(http_client, base_url, url="/busca/a")
+    assert "copies" not in told
+    assert "  override   shadows of site is stop" in told["lines"]
+
+
+@pytest.mark.gen_test
+async def test_what_operators_have_chosen_is_explained(http_client, base_url, canary):
+    canary.overrides.overrides = Overrides().with_(
+        chosen("stage", "route:/busca/**", "live"),
+        chosen("breaker", "upstream:busca", "forced_open"),
+        chosen("drain", "endpoint:busca http://127.0.0.1:8103", True),
+        chosen("stage", "route:/**", "legacy"),
+    )
+    told = await explained(http_client, base_url, url="/busca/a")
+    assert (told["decision"]["stage"], told["decision"]["target"]) == ("live", "service")
+    assert {one["kind"] for one in told["overrides"]} == {"stage", "breaker", "drain"}
+    assert len(told["overrides"]) == 3  # not what is said of another route
+    assert "  override   breaker of upstream:busca is forced_open" in told["lines"]
+    assert "             ana: p95 of 9 s" in told["lines"]
+
+
+@pytest.mark.gen_test
+async def test_a_closed_route_is_explained_as_closed(http_client, base_url, canary):
+    canary.overrides.overrides = Overrides().with_(chosen("maintenance", "site", True))
+    told = await explained(http_client, base_url, url="/busca/a")
+    assert told["answer"] == {"status": 503, "why": "maintenance"}
+    assert "sends" not in told and "decision" not in told
+
+
+@pytest.mark.gen_test
+async def test_a_testers_arm_is_explained(http_client, base_url, canary):
+    canary.overrides.overrides = Overrides().with_(chosen("stage", "route:/busca/**", "canary 0%"))
+    signed = mint(canary.arm_key, canary_salt("/busca/**"), "service", time.time() + 60)
+    for cookie, target in ((signed, "service"), (signed[:-1] + "_", "legacy")):
+        told = await explained(
+            http_client, base_url, url="/busca/a", header=f"Cookie: strangler_arm={cookie}"
+        )
+        assert told["decision"]["target"] == target
 
 
 @pytest.mark.gen_test
