@@ -357,6 +357,24 @@ def test_two_operators_at_once_are_told_of_each_other(reader: Reader, night: Sit
     night.post("/-/overrides/clear", all=True, reason="the end of the test")
 
 
+def test_a_session_that_has_ended_is_asked_for_again(reader: Reader, night: Site) -> None:
+    sign_in(reader)
+    reader.open("/route?key=%2Fbusca%2F**")
+    tab_to(reader, "Hold", most=60)
+    press(reader, Keys.ENTER)
+    reader.until(lambda: focused(reader) == "reason", what="the reason has the focus")
+    reader.browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    press(reader, "campaign at noon", Keys.ENTER)
+    reader.sees("#sheet-title", "Sign in first")
+    press(reader, TOKEN, Keys.ENTER)
+    reader.sees("#sheet-title", "Hold")
+    press(reader, "campaign at noon", Keys.ENTER)
+    reader.sees(".notice", "/busca/** stays where it is")
+    reader.sees("#overrides", "hold on")
+    night.post("/-/overrides/clear", all=True, reason="the end of the test")
+    reader.complaints()
+
+
 def test_a_promotion_says_what_it_lacks_and_goes_only_on_purpose(
     reader: Reader, night: Site
 ) -> None:

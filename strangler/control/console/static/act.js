@@ -253,6 +253,8 @@ function Form({ action, on, state, close }) {
       close();
       refresh();
     } catch (problem) {
+      // The session has ended: the sheet asks for the token again, and then comes back.
+      if (problem.status === 401) return refresh();
       const current = problem.status === 409 && problem.document?.current;
       if (current) setVersion(current.version);
       setWrong(current ? "Somebody else has just changed an override. Look again; then the button counts." : problem.message);

@@ -84,7 +84,7 @@ export function Timeline({ series, marks = [], label }) {
   const top = Math.max(...requests, 0.1) * 1.08;
   const failing = Math.max(...errors);
   const span = (requests.length - 1) * every;
-  const at = (instant) => width - ((until - instant) / span) * width;
+  const at = (instant) => Math.min(width, width - ((until - instant) / span) * width);
   const shown = marks.filter((mark) => mark.time > until - span && mark.time <= until + every);
   return html`<figure class="timeline">
     <svg viewBox="0 0 ${width} ${height}" preserveAspectRatio="none" role="img" aria-label=${label}>

@@ -36,9 +36,9 @@ export function Route() {
       <p class="more">${route.target || route.action}${route.owner && `, ${route.owner}`}, <code>${route.place}</code>${route.until && `, until ${route.until}`}</p>
       <p class="summary"><${Verdict} is=${route.verdict} /> <span>${route.why || (route.rate ? `${rate(route.rate)}, ${share(route.error_share)} fail, p95 ${duration(route.p95)}` : "Nobody asks for it.")}</span></p>
     </header>
-    ${route.action === "proxy" && html`<${Life} route=${route} state=${state} />`}
     ${route.action === "proxy" && html`<${Buttons} route=${route} state=${state} />`}
     <${Overrides} state=${state} route=${route} />
+    ${route.action === "proxy" && html`<${Life} route=${route} state=${state} />`}
     <${Section} id="traffic" title="Last half hour"><${Timeline} series=${route.history} marks=${state.changes.filter((one) => one.route === route.key)} label=${`Requests a second to ${route.key}: now ${rate(route.rate)}, ${share(route.error_share)} fail`} /><//>
     ${route.action === "proxy" && html`<${Arms} route=${route} />`}
     <${Layers} route=${route} />
