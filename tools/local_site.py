@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
@@ -51,6 +52,7 @@ def main() -> int:
     site = Site(environment())
     try:
         check_ports(site.env)
+        hold_folder()
         prepare(site.env)
         site.start()
         print(welcome(site), flush=True)
@@ -111,10 +113,28 @@ def check_ports(env: dict[str, str]) -> None:
                 )
 
 
+def hold_folder() -> None:
+    """Keep a second site out of var/ until this process ends, however it does.
+
+    Each would take the other's place there: commands would reach the one and mean the other.
+    """
+    var = ROOT / "var"
+    var.mkdir(exist_ok=True)
+    lock = os.open(var / ".make-run.lock", os.O_RDWR | os.O_CREAT, 0o644)  # stays open
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        sys.exit(
+            f"`make run` of this folder runs already (pid {os.read(lock, 20).decode().strip()}), "
+            "and keeps its state in var/.\nStop it, or clone the repository a second time."
+        )
+    os.truncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+
+
 def prepare(env: dict[str, str]) -> None:
     """Make the database and the store where they are missing, each whole or not at all."""
     var = ROOT / "var"
-    var.mkdir(exist_ok=True)
     manage = [sys.executable, "legacy_django/manage.py"]
     database = Path(env.get("LEGACY_DB") or var / "legacy.sqlite3")
     new = database.with_name(f"{database.name}.new")
@@ -278,7 +298,7 @@ def welcome(site: Site) -> str:
   The site, through the edge   {edge}/ (log in as leitor001, leitor-2026)
   An article                   {edge}{ARTICLE}
   Django's own admin           {edge}/admin/ (admin, admin-2026)
-  The edge's own page          {admin}/ (health, routes)
+  The console                  {admin}/ (its buttons ask for the token in var/admin.token)
   Behind it                    legacy http://localhost:{env["LEGACY_PORT"]}/ \
 · materia http://localhost:{env["MATERIA_PORT"]}/healthcheck
 

@@ -149,6 +149,17 @@ def test_it_says_where_to_look_and_names_every_line(checkout: Path) -> None:
         assert runner.poll() is None
 
 
+def test_a_second_one_in_the_same_folder_is_refused_whatever_its_ports(checkout: Path) -> None:
+    with running(checkout, ports()) as (runner, _):
+        second = start(checkout, ports())
+        told, _ = second.communicate(timeout=20)
+        assert second.returncode == 1
+        assert f"runs already (pid {runner.pid})" in told
+        assert runner.poll() is None
+    with running(checkout, ports()):
+        pass
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_every_process_and_its_children(checkout: Path, number: int) -> None:
     with running(checkout, ports()) as (runner, printed):
