@@ -196,8 +196,11 @@ def report(data: dict[str, Any]) -> list[str]:
             for word in ("edge", "shared", "archive", "collapsed")
         ]
         renders = row["renders"]
-        rows.append(f"{_LABELS[key]} | {' | '.join(shares)} | {renders:,} | {renders / count:.2%}")
-    rows.append("the talk | > 80 % | ~ 15 % | < 5 % | | |")
+        rows.append(
+            f"{_LABELS[key]} | {' | '.join(shares)} | {renders:,} | {renders / count:.2%}"
+            f" | {row['seconds']:.0f} s"
+        )
+    rows.append("the talk | > 80 % | ~ 15 % | < 5 % | | | |")
     return [
         f"{count:,} readings of {data['articles']:,} articles, Zipf with exponent {EXPONENT}, "
         f"{data['speed']:g} times as fast: every length is divided by that. nginx and Varnish "
