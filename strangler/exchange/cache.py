@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from strangler.cache import store, update
@@ -44,9 +45,16 @@ HIT_FOR_MISS: Final = 10.0
 #: Seconds for which a target that hasn't got something is not asked for it again.
 LACKING: Final = 10.0
 _MOST_PASSED: Final = 100_000
+#: Bytes of a key that is remembered as it is; of a longer one, its digest.
+_SHORT: Final = 200
 
 
 _errors = logging.getLogger("strangler.errors")
+
+
+def _short(key: bytes) -> bytes:
+    """Return by what *key* is remembered: a stranger chooses how long it is."""
+    return key if len(key) <= _SHORT else blake2b(key, digest_size=32).digest()
 
 
 class Keeping:
@@ -145,7 +153,7 @@ class Cache:
         if head.method == b"HEAD" and not self.copies.below:
             exchange.alone(lookup.forward or "uri-miss", "")
             return
-        passed = self._passed.get(key, 0.0) > time.monotonic()
+        passed = self._passed.get(_short(key), 0.0) > time.monotonic()
         alone = (
             not cached.policy.collapse
             or passed
@@ -314,7 +322,7 @@ class Cache:
         """Let nobody wait for *key*: what it answers is one reader's own (hit-for-miss)."""
         if len(self._passed) >= _MOST_PASSED:
             self._passed.clear()
-        self._passed[key] = time.monotonic() + HIT_FOR_MISS
+        self._passed[_short(key)] = time.monotonic() + HIT_FOR_MISS
 
     def refused(self, reason: Uncacheable, plan: Plan, key: bytes) -> None:
         """Count a response that was not kept, and why."""
@@ -329,13 +337,13 @@ class Cache:
         """
         if len(self.absent) >= _MOST_PASSED:
             self.absent.clear()
-        self.absent[key] = (time.monotonic() + LACKING, status)
+        self.absent[_short(key)] = (time.monotonic() + LACKING, status)
 
     def lacking(self, key: bytes) -> int:
         """Return the status by which the target lately said that it hasn't got *key*, or 0."""
         if not self.absent:
             return 0
-        until, status = self.absent.get(key, (0.0, 0))
+        until, status = self.absent.get(_short(key), (0.0, 0))
         return status if until > time.monotonic() else 0
 
     def release(self, tier: Tier, key: bytes, token: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from strangler.exchange.plan import Plan
 from strangler.exchange.traced import request_of
 from strangler.upstream import Upstream
-from strangler.wire.head import RequestFields
+from strangler.wire.head import PARSED_BYTES, RequestFields
 from strangler.wire.request import Request, Via, compose, reader_lines
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def request(exchange: Exchange, upstream: Upstream) -> Request:
     if not alike:
         return request if exchange.trace is None else request_of(exchange, request)
     host_line = request.host_line
-    if route.rewrite is None or not chosen:
+    # A long block is parsed anew each time, so it is never found the same: and ten thousand idle
+    # connections must not hold on to theirs.
+    if (route.rewrite is None or not chosen) and len(fields.raw) <= PARSED_BYTES:
         connection.told = Composed(
             fields, plan, upstream, via, request.block, host_line, head.authority, reader
         )

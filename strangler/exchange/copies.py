@@ -242,7 +242,8 @@ class Copies:
         if self.below:
             key, received = stored.key, stored.received
             self._forgetting[key] = max(received, self._forgetting.get(key, _NEVER))
-            self.below[0][1].spawn(self._forget_below(stored))
+            # However much is being written: until it has ended, what is noted above stays.
+            self.below[0][1].spawn(self._forget_below(stored), small=True)
 
     async def _forget_below(self, stored: Stored) -> None:
         """Drop *stored* in the stores; until they have, it isn't found there any more."""

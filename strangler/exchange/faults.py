@@ -110,8 +110,8 @@ class Harm:
     """Stands between a fetch and its sink, and harms the body on its way."""
 
     __slots__ = (
-        "_ended", "_fault", "_fetch", "_held", "_left", "_over", "_paused", "_shown", "_sink",
-        "_timer", "_waiting",
+        "_ended", "_fault", "_fetch", "_held", "_late", "_left", "_over", "_paused", "_shown",
+        "_sink", "_timer", "_waiting",
     )  # fmt: skip
 
     def __init__(self, sink: Sink, fault: Fault, fetch: Faulty) -> None:
@@ -124,6 +124,7 @@ class Harm:
         self._ended = False
         self._held = False
         self._paused = False
+        self._late: tuple[bytes, Body] | None = None
         self._over = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -136,17 +137,16 @@ class Harm:
 
     def pause(self) -> bool:
         """Wait for the reader; False where that is the fetch's to do."""
-        if self._fault.kind != "trickle":
-            return False
         self._paused = True
-        return True
+        return self._fault.kind == "trickle"
 
     def resume(self) -> bool:
         """Go on; False where that is the fetch's to do."""
-        if self._fault.kind != "trickle":
-            return False
         self._paused = False
-        return True
+        late, self._late = self._late, None
+        if late is not None:
+            self.response_body(*late)
+        return self._fault.kind == "trickle"
 
     # The body.
 
@@ -159,7 +159,10 @@ class Harm:
         if isinstance(body, Length):
             self._shown = Length(1)
         self._sink.response_started(head, self._shown, b"")
-        self.response_body(payload, body)
+        if self._paused and kind == "cut":
+            self._late = (payload, body)  # the head itself may still wait, for a purge
+        else:
+            self.response_body(payload, body)
 
     def response_body(self, payload: bytes, body: Body) -> None:
         if self._over:

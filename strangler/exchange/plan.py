@@ -218,6 +218,7 @@ class View:
         "name",
         "near",
         "overrides",
+        "pages",
         "plans",
         "standings",
         "table",
@@ -251,6 +252,7 @@ class View:
         self.counts = counts
         self.overrides = overrides
         self.folder = Path(snapshot.root).parent
+        self.pages = _pages(snapshot.routes)
         hold(upstreams.values(), overrides)
         known = before.standings if before is not None else {}
         self.standings: dict[Hashable, Standing] = {}
@@ -289,7 +291,7 @@ class View:
     def _plan(self, route: Route, standing: Standing) -> Plan:
         overrides = self.overrides
         said = on_route(route, overrides, self.folder)
-        return _plan(route, self.upstreams, standing, self.counts, overrides, said)
+        return _plan(route, self.upstreams, standing, self.counts, overrides, said, self.pages)
 
     @property
     def shadows_stopped(self) -> bool:
@@ -343,6 +345,20 @@ class View:
         return self.upstreams.values()
 
 
+def _pages(routes: Iterable[Route]) -> Mapping[str, bytes]:
+    """Return what the pages of *routes* hold, by path; raises OSError.
+
+    They are read with their generation: an override changes nothing of them, and must begin and
+    end whatever has become of the files since.
+    """
+    paths = {route.page.path for route in routes if route.page is not None}
+    for route in routes:
+        for ladder in (route.fallback, route.unsealed):
+            if ladder is not None:
+                paths |= {rung.name for rung in ladder.then if rung.kind == "page"}
+    return {path: Path(path).read_bytes() for path in sorted(paths)}
+
+
 def _sameness(route: Route) -> Hashable:
     """Return what has to stay the same for a route to keep its standing."""
     return (route.key, route.upstream, route.breaker, route.max_inflight)
@@ -386,6 +402,7 @@ def _plan(
     counts: Counts,
     overrides: Overrides,
     said: Overridden,
+    pages: Mapping[str, bytes],
 ) -> Plan:
     stage = _stage(route, overrides)
     fallback = ladder_under(route.fallback_at(stage), said.detour)
@@ -430,13 +447,13 @@ def _plan(
         fallback=fallback if fallback.then else None,
         elsewhere=elsewhere,
         rungs=rungs,
-        pages={rung: Path(rung.name).read_bytes() for rung in fallback.then if rung.kind == "page"},
+        pages={rung: pages[rung.name] for rung in fallback.then if rung.kind == "page"},
         request_edits=_edits(edits.request) if edits.request != _NO_EDITS else None,
         response_edits=_edits(edits.response) if edits.response != _NO_EDITS else None,
         legacy_arm=counts.arm(route.key, "edge" if itself else "legacy"),
         service_arm=counts.arm(route.key, "service"),
         cached=cached,
-        page=Path(route.page.path).read_bytes() if route.page is not None else b"",
+        page=pages[route.page.path] if route.page is not None else b"",
         copying=None if special or said.detour else _copying(route, stage, overrides),
         hot=not special and decision is not None and said.detour != "archive_only",
         special=special,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from strangler.clock import Waits
 from strangler.errors import AttemptFailed
+from strangler.exchange.authorized import renews
 from strangler.exchange.fetch import Fetch, Terms
 from strangler.exchange.pair import LARGEST, Gathered, Pair, seen
 from strangler.exchange.plan import Plan
@@ -103,6 +104,8 @@ class _CopyFetch(Fetch):
         self._count(False, time.monotonic())
 
     def _went_badly(self, head: ResponseHead, body: Body, payload: bytes) -> bool:
+        if head.status == 401 and renews(self, head, body):
+            return True
         self._count(is_failure(head.status), time.monotonic())
         return False
 
@@ -387,8 +390,9 @@ class Shadows:
             [Spare(gate) if isinstance(gate, Places) else gate for gate in terms.gates]
         )
         return Terms(
-            limits=terms.limits, replay=0, retry=_ONCE, circuit=circuit, gates=gates, kind="shadow"
-        )
+            limits=terms.limits, replay=0, retry=_ONCE, circuit=circuit, gates=gates, kind="shadow",
+            tokens=terms.tokens,
+        )  # fmt: skip
 
     def _compare(self) -> None:
         """Compare what has waited longest, off the loop; then leave time to others."""

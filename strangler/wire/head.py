@@ -429,7 +429,8 @@ _PARSED_HEADS: Final = 1024
 _PARSED_HEAD_BYTES: Final = 1024
 _parsed_heads: dict[bytes, ResponseHead] = {}
 _PARSED_BLOCKS: Final = 2048
-_PARSED_BYTES: Final = 2048
+#: Longest field block of a request that is kept, in bytes.
+PARSED_BYTES: Final = 2048
 _parsed: dict[bytes, RequestFields] = {}
 
 
@@ -437,7 +438,7 @@ def _parse_block(raw: bytes, block: bytes) -> RequestFields:
     if FIELD_BLOCK.fullmatch(block, 2) is None:
         raise _diagnose(raw)
     fields = RequestFields(block)
-    if len(block) <= _PARSED_BYTES:
+    if len(block) <= PARSED_BYTES:
         if len(_parsed) >= _PARSED_BLOCKS:
             _parsed.clear()  # cheaper than any order of eviction, and a stranger can't pick victims
         _parsed[block] = fields

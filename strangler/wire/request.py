@@ -220,9 +220,11 @@ def bearing(request: Request, token: bytes) -> Request:
     ended = request.block + b"\r"
     block = without(ended, ended.lower(), _AUTHORIZATION)[:-1]
     block += b"\r\nAuthorization: Bearer " + token
-    return Request(
+    made = Request(
         request.method, request.target, block, request.host_line, request.length, request.upgrade
     )
+    made.trace = request.trace
+    return made
 
 
 def with_target(request: Request, target: bytes) -> Request:

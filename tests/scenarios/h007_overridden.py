@@ -300,6 +300,16 @@ def test_a_cut_body_looks_cut(inside, one, other):
     assert cut.value.partial.body == b"x" * 300
 
 
+def test_a_cut_answer_to_a_write_that_purges_begins_with_its_head(inside, one, other):
+    """Its head waits until the stores have taken the purge; the body must not overtake it."""
+    for each in (one, other):
+        each.answers(respond(body="x" * 1000))
+    inside.override("fault", "route:/c/**", fault("cut", 300))
+    with inside.client() as client, pytest.raises(Truncated) as cut:
+        client.request("POST", "/c/f", body="a=1")
+    assert (cut.value.partial.status, cut.value.partial.body) == (200, b"x" * 300)
+
+
 def test_a_trickled_body_is_whole_and_slow(inside, one, other):
     for each in (one, other):
         each.answers(respond(body="0123456789" * 100, chunks=True))

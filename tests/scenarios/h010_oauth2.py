@@ -279,3 +279,29 @@ def test_what_is_fetched_for_the_cache_bears_it_too(running, giver, service, leg
     edge.get("/s/1").expect(200, body="Bearer t1.secret")
     edge.get("/s/1").expect(200, body="Bearer t1.secret")
     assert len(service.requests) == 1
+
+
+def test_a_copy_bears_it_too_and_never_its_readers_own(running, giver, service, legacy):
+    edge = site(running, giver, service, legacy, route={"stage": "shadow 100%"})
+    edge.get("/s/1", authorization="Basic cmVhZGVy").expect(200, body="django")
+    until(lambda: service.requests)
+    assert service.requests[0].all("Authorization") == [b"Bearer t1.secret"]
+
+
+def test_a_copys_refused_token_is_renewed_once(running, giver, service, legacy):
+    def answers(c):
+        known = c.request.get("Authorization") == b"Bearer t2.secret"
+        return respond(body="django")(c) if known else respond(status=401)(c)
+
+    service.answers(answers)
+    edge = site(running, giver, service, legacy, route={"stage": "shadow 100%"})
+    edge.get("/s/1").expect(200, body="django")
+    ledger = edge.edge.shadows.ledger("/s/**")
+    until(lambda: edge.do(ledger.json)["equal"] == 1)
+    assert len(giver.asked) == 2
+    giver.gate.clear()
+    service.answers(respond(status=401))
+    edge.get("/s/2").expect(200, body="django")
+    giver.gate.set()
+    until(lambda: edge.do(ledger.json)["mismatched"] == 1)
+    assert edge.do(lambda: edge.edge.view.upstreams["protected"].inflight) == 0

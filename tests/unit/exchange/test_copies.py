@@ -9,6 +9,7 @@ from pathlib import Path
 from unit.cache.build import ORIGIN, cc, request, stored
 
 from strangler.cache.policy import Tier
+from strangler.cache.tiers.follower import MOST_WRITES
 from strangler.exchange.copies import Copies
 
 FIELDS = request().fields
@@ -68,6 +69,27 @@ def test_a_clock_that_is_put_back_makes_nothing_fresh_for_ever(tmp_path: Path, m
             assert found.usable_until <= time.time(), "and stale"
         finally:
             monkeypatch.undo()
+            await copies.ladder.close()
+
+    asyncio.run(story())
+
+
+def test_what_is_dropped_while_too_much_is_written_is_dropped_all_the_same(tmp_path: Path) -> None:
+    async def story() -> None:
+        where = f"sqlite:{tmp_path / 'shared.db'}"
+        copies = Copies.of({"shared": Tier(name="shared", store=where)}, name="strangler")
+        await copies.ladder.start()
+        try:
+            tier = copies.below[0][1]
+            gate = asyncio.Event()
+            for _ in range(MOST_WRITES):
+                tier.spawn(gate.wait())
+            copies.forget(replace(stored(cc(b"max-age=60")), received=time.time()))
+            async with asyncio.timeout(5):
+                while copies._forgetting:
+                    await asyncio.sleep(0.001)
+            gate.set()
+        finally:
             await copies.ladder.close()
 
     asyncio.run(story())

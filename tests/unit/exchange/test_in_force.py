@@ -30,6 +30,8 @@ routes:
   /gone: {gone: 410}
 """
 
+WITH_PAGE = '{to: busca, fallback: ["page:sorry.html"]}'
+
 
 def loaded(tmp_path: Path, stage: str = "live") -> Any:
     file = tmp_path / "routes.yaml"
@@ -195,3 +197,34 @@ def test_legacy_is_a_rung_only_before_sealed(tmp_path):
         assert plan(edge, "/votar/**").meter is not None
 
     on_an_edge(tmp_path, story)
+
+
+def test_pages_that_are_gone_since_the_file_was_read_keep_no_override_from_its_end(tmp_path):
+    """A deploy moves the folder while the old generation serves from what it has read."""
+    pages = [tmp_path / name for name in ("sorry.html", "own.html")]
+    for page in pages:
+        page.write_text("sorry")
+    file = tmp_path / "routes.yaml"
+    file.write_text(
+        ROUTES.replace("STAGE", "live").replace("{to: busca, stage: sealed}", f"{WITH_PAGE}")
+        + "  /own: {page: own.html}\n"
+    )
+    snapshot = load(file, {})
+
+    async def run() -> None:
+        edge = Edge(snapshot)
+        try:
+            for page in pages:
+                page.unlink()
+            closed = chosen(True, "/votar/**", kind="maintenance")
+            stopped = chosen(True, kind="freeze", subject="site")
+            edge.learn(told(some := Overrides().with_(stopped).with_(closed)))
+            assert plan(edge, "/votar/**").maintenance is not None
+            edge.learn(told(some.without({closed.id})))
+            assert plan(edge, "/votar/**").maintenance is None
+            assert list(plan(edge, "/votar/**").pages.values()) == [b"sorry"]
+            assert plan(edge, "/own").page == b"sorry"
+        finally:
+            await edge.close()
+
+    asyncio.run(run())

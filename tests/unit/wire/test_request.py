@@ -6,7 +6,15 @@ from __future__ import annotations
 import pytest
 
 from strangler.wire.head import RequestHead
-from strangler.wire.request import Edits, Via, asking_for_store, compose, reader_lines, with_target
+from strangler.wire.request import (
+    Edits,
+    Via,
+    asking_for_store,
+    bearing,
+    compose,
+    reader_lines,
+    with_target,
+)
 
 VIA = Via.of(b"edge")
 
@@ -78,3 +86,18 @@ def test_a_cache_asks_with_its_own_validators() -> None:
     assert b"Range" not in asked.block
     assert b"Range" in asking_for_store(request, [], whole=False).block
     assert with_target(asked, b"/b").target == b"/b"
+
+
+def test_a_sampled_request_stays_so_when_it_is_given_a_token() -> None:
+    request = compose(
+        head((b"Authorization", b"Basic x")),
+        target=b"/a",
+        host_mode="keep",
+        trusted=False,
+        reader=b"",
+        edits=None,
+    )
+    request.trace = object()
+    made = bearing(request, b"t")
+    assert made.trace is request.trace
+    assert made.block.count(b"Authorization") == 1 and made.block.endswith(b"Bearer t")
