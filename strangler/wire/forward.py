@@ -36,6 +36,8 @@ _PER_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"te", b"transfer-encoding", b"upgrade", b"proxy-connection",
      b"proxy-authenticate", b"proxy-authentication-info", b"strangler-decision")
 )  # fmt: skip
+#: Cookies that the admin listener gives, and that are good for what no application may do.
+_OPERATORS: Final = (b"strangler_session=", b"strangler_debug=")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[^\r]*")
 _PLAIN_OPTIONS: Final = frozenset((b"keep-alive", b"close"))
 #: What Connection may name without our taking it away: it ends the message or finds the site.
@@ -74,7 +76,7 @@ def request_block(fields: RequestFields, *, trusted: bool, keep_host: bool) -> b
         else:
             names = _FROM_STRANGER if keep_host else _FROM_STRANGER_NO_HOST
         block = without(fields.raw, fields.lower, names)
-        if fields.cookies > 1:
+        if fields.cookies > 1 or fields.operator:
             block = _one_cookie_line(block, fields)
         also = fields.connection - _PROTECTED
         if also:
@@ -85,9 +87,19 @@ def request_block(fields: RequestFields, *, trusted: bool, keep_host: bool) -> b
 
 
 def _one_cookie_line(block: bytes, fields: RequestFields) -> bytes:
-    """Join Cookie lines, as HTTP/2 splits them, by ``; `` (RFC 9113 §8.2.3)."""
+    """Join Cookie lines, as HTTP/2 splits them, by ``; `` (RFC 9113 §8.2.3), less an operator's.
+
+    Cookies know no ports (RFC 6265 §8.5): a browser that is signed in at the admin listener shows
+    its session to the site of the same name too, and no application may have that.
+    """
     block = without(block, block.lower(), named([b"cookie"]))
-    return block[:-4] + b"\r\nCookie: " + b"; ".join(fields.all(b"cookie")) + b"\r\n\r\n"
+    told = b"; ".join(fields.all(b"cookie"))
+    if fields.operator:
+        pairs = [pair.strip(b" \t") for pair in told.split(b";")]
+        told = b"; ".join([pair for pair in pairs if not pair.startswith(_OPERATORS)])
+        if not told:
+            return block
+    return block[:-4] + b"\r\nCookie: " + told + b"\r\n\r\n"
 
 
 def response_block(head: ResponseHead) -> bytes:

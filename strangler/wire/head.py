@@ -116,8 +116,8 @@ class RequestFields(Fields):
     ``authority`` is Host as sent, or None; ``length`` is Content-Length, or None; ``connection``
     holds the lower-case options of Connection; ``upgrade`` and ``expect`` are lower case;
     ``cookies`` counts the lines of Cookie; ``debug`` tells that somebody shows a debug token;
-    ``plain`` tells that nothing here speaks to a proxy: no
-    body, Via, Upgrade, Expect or Max-Forwards; ``forwarded`` and ``simple`` are where
+    ``operator`` that a cookie may be the admin listener's; ``plain`` that nothing here speaks to a
+    proxy: no body, Via, Upgrade, Expect or Max-Forwards; ``forwarded`` and ``simple`` are where
     `strangler.wire.forward` and the cache keep what they made of this block.
     """
 
@@ -132,6 +132,7 @@ class RequestFields(Fields):
         "host",
         "length",
         "max_forwards",
+        "operator",
         "plain",
         "simple",
         "upgrade",
@@ -148,7 +149,7 @@ class RequestFields(Fields):
         self.connection: frozenset[bytes] = frozenset()
         self.upgrade = self.expect = self.max_forwards = self.via = b""
         self.cookies = 0
-        self.debug = False
+        self.debug = self.operator = False
         self.simple: int | None = None
         self.forwarded: dict[object, bytes] = {}
         for name, value in _NOTABLE.findall(self.lower):
@@ -192,8 +193,9 @@ class RequestFields(Fields):
             self.via = self.via + b"," + value if self.via else value
         elif name == b"cookie":
             self.cookies += 1
-            if b"strangler_debug=" in value:
-                self.debug = True
+            if b"strangler_" in value:
+                self.debug = self.debug or b"strangler_debug=" in value
+                self.operator |= self.debug or b"strangler_session=" in value
         else:
             self.debug = True
 

@@ -55,6 +55,22 @@ def test_the_host_can_be_left_out() -> None:
     assert up(b"A: b", keep_host=False) == [b"A: b"]
 
 
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ([b"a=1; strangler_session=x.y; c=2"], [b"Cookie: a=1; c=2"]),
+        ([b"strangler_session=x"], []),
+        ([b"strangler_session=x", b"strangler_reader=r"], [b"Cookie: strangler_reader=r"]),
+        ([b"strangler_reader=r", b"strangler_debug=x;strangler_session=y"],
+         [b"Cookie: strangler_reader=r"]),
+        ([b"a=strangler_session=x;  b=2"], [b"Cookie: a=strangler_session=x; b=2"]),
+    ],
+)  # fmt: skip
+def test_an_operators_cookies_stay_here(sent: list[bytes], told: list[bytes]) -> None:
+    """RFC 6265 §8.5: cookies know no ports, so the admin listener's come to the site too."""
+    assert up(*[b"Cookie: " + line for line in sent], b"A: b") == [b"Host: a", b"A: b", *told]
+
+
 def test_cookie_lines_are_joined() -> None:
     """RFC 9113 §8.2.3: an HTTP/2 hop in front splits them."""
     assert up(b"Cookie: a=1", b"A: b", b"cookie: c=2") == [b"Host: a", b"A: b", b"Cookie: a=1; c=2"]
