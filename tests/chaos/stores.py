@@ -19,6 +19,7 @@ from chaos.services import HOLD
 from chaos.site import BREAKER, Backends, edge
 from chaos.trial import Trial
 from servers.mariadb import MariaDB
+from servers.mongo_set import MongoSet
 from servers.mongod import Mongod
 from servers.process import Server
 from servers.redis import Redis
@@ -63,8 +64,8 @@ def servers() -> Servers:
 class Fleet:
     """An edge with its tiers in Redis and MongoDB."""
 
-    def __init__(self, backends: Backends, made: Edge, redis: Redis, sentinel: Any = None) -> None:
-        self.backends, self.edge, self.redis, self.sentinel = backends, made, redis, sentinel
+    def __init__(self, backends: Backends, made: Edge, redis: Redis, watched: Any = None) -> None:
+        self.backends, self.edge, self.redis, self.watched = backends, made, redis, watched
         self.mariadb, self.mongod = servers().mariadb, servers().mongod
 
     def mend(self) -> None:
@@ -94,9 +95,18 @@ def sentinel() -> Iterator[Fleet]:
 
 
 @contextlib.contextmanager
-def _before(redis: Redis, shared: str, watched: Any = None) -> Iterator[Fleet]:
+def replicas() -> Iterator[Fleet]:
+    """Yield a stage whose archive is a replica set of three."""
+    with contextlib.ExitStack() as stack:
+        redis = stack.enter_context(Redis())
+        members = stack.enter_context(MongoSet())
+        yield stack.enter_context(_before(redis, redis.url, members, members.url))
+
+
+@contextlib.contextmanager
+def _before(redis: Redis, shared: str, watched: Any = None, archive: str = "") -> Iterator[Fleet]:
     backends = servers().start()
-    archive = servers().mongod.url.replace("/?", "/strangler?")
+    archive = (archive or servers().mongod.url).replace("/?", "/strangler?")
     ladder = {"when": ["connect", "timeout", "incomplete", "breaker", "busy", "5xx"]}
     text = backends.routes(
         cache=LIVES,
@@ -127,6 +137,13 @@ def store_fails(trial: Trial, server: Server, tier: str, *, hangs: bool) -> None
     trial.outcome.recovered = time.monotonic() - trial.mended
     trial.seconds("the tier is used again after", trial.outcome.recovered, 8.0)
     trial.none_failed()
+
+
+def archive_passes(trial: Trial) -> bool:
+    """Tell whether the edge's own health says that its archive is well."""
+    told = trial.edge.admin_json("/-/healthcheck")[1]["results"]
+    [archive] = [one["passed"] for one in told if one["checker"] == "cache tier archive"]
+    return bool(archive)
 
 
 def as_quick(trial: Trial) -> None:
@@ -166,11 +183,7 @@ def mongodb_steps_down(trial: Trial) -> None:
         trial.go_on(3.0)
         trial.wait(trial.site.mongod.is_ready, 30.0, "a primary")
 
-    def up() -> bool:
-        tiers = trial.edge.admin_json("/-/healthcheck")[1]["results"]
-        return all(one["passed"] for one in tiers if "archive" in one["checker"])
-
-    trial.wait(up, 30.0, "the archive is used again")
+    trial.wait(lambda: archive_passes(trial), 30.0, "the archive is used again")
     trial.recovered(2 * HOLD + 2.0, "uncached")
     trial.none_failed()
 
@@ -209,10 +222,31 @@ def redis_fails_over(trial: Trial) -> None:
         trial.site.redis.kill()
         trial.noticed("tier.down tier=shared", 2.0)
         lines = len(trial.edge.lines)
-        trial.site.sentinel.wait_for_failover()
+        trial.site.watched.wait_for_failover()
         trial.mended = time.monotonic()
         trial.edge.wait_log("tier.up tier=shared", after=lines, timeout=20.0 * trial.slack)
         trial.outcome.recovered = time.monotonic() - trial.mended
         trial.seconds("the new master is used after", trial.outcome.recovered, 5.0)
+    trial.none_failed()
+    as_quick(trial)
+
+
+@fault(
+    "MongoDB's primary is killed: the archive, a replica set of three", replicas, pools=2 * POOLS
+)
+def mongodb_fails_over(trial: Trial) -> None:
+    """Reads go on, from a secondary; puts are dropped until there is a primary again."""
+    members: MongoSet = trial.site.watched
+    old = members.wait_for_primary()
+    with trial.trouble():
+        old.kill()
+        members.wait_for_primary()
+        elected = time.monotonic()
+        trial.seconds("elected after", elected - trial.began, 10.0)
+        trial.wait(lambda: archive_passes(trial), 20.0, "the archive is used again")
+        trial.outcome.recovered = time.monotonic() - elected
+        trial.seconds("the archive is used again after", trial.outcome.recovered, 8.0)
+        trial.go_on(2.0)
+        old.start()
     trial.none_failed()
     as_quick(trial)
