@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -23,8 +24,9 @@ access = logging.getLogger("strangler.access")
 _FEWEST_SECONDS, _MOST_SECONDS = 0.005, 0.2
 _OF_HIT: Final = 6
 """Members of a `Hit`."""
-_WANTED = 100
-"""Records a batch should hold, so that formatting one stays below about 0.3 ms."""
+_HELD_UP = 0.0003
+"""Seconds of this thread's time that writing down one batch should take: each costs a wake of the
+writing thread as well, so they are as large as readers don't notice."""
 
 
 class AccessRecord(NamedTuple):
@@ -116,10 +118,11 @@ class AccessLog:
         self._timer = self._loop.call_later(_MOST_SECONDS, self._tick, _MOST_SECONDS)
 
     def _tick(self, waited: float) -> None:
-        found = len(self._records)
+        began = time.thread_time()
         self.flush()
         # Small batches often: a thousand lines at once would hold up every connection for 3 ms.
-        pace = waited * _WANTED / found if found else _MOST_SECONDS
+        took = time.thread_time() - began
+        pace = waited * _HELD_UP / took if took > 0.0 else _MOST_SECONDS
         pace = min(max(pace, _FEWEST_SECONDS), _MOST_SECONDS)
         if self._loop is not None:
             self._timer = self._loop.call_later(pace, self._tick, pace)
