@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -41,15 +42,18 @@ def add_commands(commands: Any) -> None:
 
 
 def run_init(given: argparse.Namespace) -> int:
-    """Write the file; return 1 if it exists or cannot be written, 2 for a bad URL."""
+    """Write the file and its folder; return 1 if it exists or can't be written, 2 for a bad URL."""
     try:
         Url().parse(given.legacy, True)
     except Rejected as refused:
         complain(f"--legacy: expected {refused.expected}, got {given.legacy}", hint=refused.hint)
         return 2
+    file = Path(given.config)
     try:
-        with Path(given.config).open("x", encoding="utf-8") as file:
-            file.write(_FIRST.replace("{legacy}", json.dumps(given.legacy)))
+        with contextlib.suppress(FileExistsError):  # a file, say: opening it tells better
+            file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(_FIRST.replace("{legacy}", json.dumps(given.legacy)))
     except FileExistsError:
         complain(f"{given.config} exists and was left as it is", hint="name another with --config")
         return 1

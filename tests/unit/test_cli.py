@@ -274,8 +274,10 @@ def test_init(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (folder / "new.yaml").read_text() == text
     assert main(["init", "--legacy", "127.0.0.1:9000", "--config", "x.yaml"]) == 2
     assert "hint: write http://127.0.0.1:9000" in capsys.readouterr().err
-    assert main(["init", "--legacy", "http://a", "--config", "none/x.yaml"]) == 1
-    assert "no such file or directory" in capsys.readouterr().err
+    assert main(["init", "--legacy", "http://a", "--config", "my/site/routes.yaml"]) == 0
+    assert load("my/site/routes.yaml").upstreams["legacy"].endpoints[0].port == 80
+    assert main(["init", "--legacy", "http://a", "--config", "new.yaml/x.yaml"]) == 1
+    assert "cannot write new.yaml/x.yaml: not a directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["check", "explain", "routes", "schema", "init", "serve"])
