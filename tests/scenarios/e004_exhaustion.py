@@ -158,7 +158,8 @@ def test_a_greedy_download_does_not_slow_the_others(scene: Scenario):
                     begin = time.perf_counter()
                     scene.client.get("/").expect(200)
                     times.append(time.perf_counter() - begin)
-                assert sorted(times)[20] < 0.03, sorted(times)
+                # The fault makes every one of them wait 47 ms; a busy machine spares a quarter.
+                assert sorted(times)[10] < 0.03, sorted(times)
             finally:
                 reader.kill()
         origin.stdin.close()
