@@ -162,6 +162,19 @@ class Tokens:
                 found = token
         return found
 
+    def remove(self, name: str) -> Token | None:
+        """Take the named token *name* out of its file; return it, None where there is none.
+
+        It counts no more from now on. Raises OSError, ValueError where the file can't be read.
+        """
+        if self._file is None:
+            return None
+        tokens = read_named(self._file)
+        gone = next((one for one in tokens if one.who == name), None)
+        if gone is not None:
+            write_named(self._file, [one for one in tokens if one.who != name])
+        return gone
+
     def may_be_wrong(self, address: str, now: float) -> bool:
         """Count a wrong token from *address*; return False where they are too many.
 

@@ -250,6 +250,26 @@ def test_pains_51_a_named_token_is_shown_once_and_counts_at_once(edge, typed):
     assert call(edge, "POST", "/overrides", document, ana)[0] == 401
 
 
+def test_pains_51_an_admin_alone_takes_tokens_away_from_afar(edge, typed):
+    ana = typed("token", "add", "ana", "operator")[1].strip()
+    gone = {"name": "ana", "reason": "her telephone is lost"}
+    assert call(edge, "GET", "/tokens", None, ana)[0] == 403
+    assert call(edge, "POST", "/tokens/remove", gone, ana)[0] == 403
+    status, told = call(edge, "GET", "/tokens")
+    assert status == 200
+    assert {"name": "ana", "role": "operator", "owners": []} in told["tokens"]
+    assert call(edge, "POST", "/tokens/remove", gone | {"name": "anna"})[0] == 404
+    # The site's own is not among the named ones: it ends with its file.
+    assert call(edge, "POST", "/tokens/remove", gone | {"name": "admin.token"})[0] == 404
+    assert call(edge, "POST", "/tokens/remove", {"name": "ana"})[0] == 400
+    assert call(edge, "POST", "/tokens/remove", gone) == (200, {"ok": True, "removed": "ana"})
+    assert call(edge, "GET", "/audit", None, ana)[0] == 401
+    [entry] = json.loads(typed("audit", "--limit", "1", "--json")[1])["entries"]
+    assert (entry["what"], entry["subject"], entry["reason"]) == (
+        "token.removed", "ana", "her telephone is lost",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "words",
     [

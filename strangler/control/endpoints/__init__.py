@@ -16,6 +16,7 @@ from strangler.control.endpoints import (
     rollout,
     session,
     site,
+    tokens,
     watching,
 )
 
@@ -28,6 +29,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *parity.ROWS,
     *rollout.ROWS,
     *session.ROWS,
+    *tokens.ROWS,
     *numbers.ROWS,
     *watching.ROWS,
 )
