@@ -529,6 +529,11 @@ class Fetch:
         self.endpoint.standing.succeeded(now)
         self._count(False, now)
 
+    def _broke_off(self) -> None:
+        """Take back the good word for an answer that has ended before its end."""
+        assert self.endpoint is not None
+        self.upstream.broke_off(self.endpoint, self.terms.circuit, self._spent)
+
     def _went_badly(self, head: ResponseHead, body: Body, payload: bytes) -> bool:
         """Count an answer of 400 and more; tell whether it is dropped for another attempt."""
         status = head.status
@@ -573,8 +578,8 @@ class Fetch:
         if connection is not None and connection.tunnel:
             self._fail(error)  # how a tunnel ends says nothing of who is behind it
             return
-        if self._spent and self.endpoint is not None:
-            self.upstream.broke_off(self.endpoint, self.terms.circuit, self._spent)
+        if self._spent:
+            self._broke_off()
         stale = connection is not None and connection.uses > 1
         if (
             stale

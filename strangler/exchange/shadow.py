@@ -103,6 +103,10 @@ class _CopyFetch(Fetch):
     def _went_well(self) -> None:
         self._count(False, time.monotonic())
 
+    def _broke_off(self) -> None:
+        if self.terms.circuit is not None:
+            self.terms.circuit.broke(self._spent, time.monotonic())
+
     def _went_badly(self, head: ResponseHead, body: Body, payload: bytes) -> bool:
         if head.status == 401 and renews(self, head, body):
             return True

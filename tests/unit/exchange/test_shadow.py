@@ -234,6 +234,23 @@ def test_a_failed_copy_is_nobodys_failure(tmp_path):
     told(tmp_path, story)
 
 
+def test_a_copy_that_breaks_off_is_nobodys_failure_either(tmp_path):
+    async def story(site):
+        await site.get("/live/1")  # a reader's good answer, from the endpoint that copies ask
+        await site.until(lambda: site.counts("/live/**")["equal"] == 1)
+        window = site.edge.view.upstreams["materia"].endpoints[0].standing.window
+        before = window.counts(now := time.monotonic())
+        assert before[0] == 1
+        half = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"
+        site.service.answers(half, close())
+        for number in range(3):
+            await site.get(f"/s/{number}")
+        await site.until(lambda: site.counts()["failed"] == 3)
+        assert window.counts(now) == before
+
+    told(tmp_path, story)
+
+
 @pytest.mark.parametrize("path", ["/s/left", "/cached/left"])
 def test_who_leaves_half_way_leaves_nothing_behind(tmp_path, path):
     gate = threading.Event()
