@@ -248,8 +248,13 @@ class Control:
             "sick": self._prober.sick,
             "overrides": self.overrides.told,
         }
-        for channel in self._job.channels:
-            channel.send(state)
+        try:
+            for channel in self._job.channels:
+                channel.send(state)
+        except ValueError as problem:  # workers go on with what they know of breakers themselves
+            announce("state.cut", level=logging.WARNING, error=str(problem))
+            for channel in self._job.channels:
+                channel.send(state | {"breakers": {}, "sick": None})
 
     def _on_worker(self, message: Message) -> None:
         if message.get("kind") == "answer":

@@ -169,6 +169,7 @@ class Worker:
         self._wanted: tuple[int, str, str] | None = None
         self._loading: asyncio.Task[None] | None = None
         self._trouble = ""
+        self._told_long = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -329,7 +330,7 @@ class Worker:
 
     def _tell(self, seq: int = 0) -> None:
         """Tell the control process how this worker is."""
-        self._job.channel.send(
+        self._say(
             {
                 "kind": "status",
                 "seq": seq,
@@ -348,6 +349,17 @@ class Worker:
                 "edge": self._edge.status(),
             }
         )
+
+    def _say(self, status: Message) -> None:
+        """Send *status*; without what its upstreams say where that is more than a message takes."""
+        try:
+            self._job.channel.send(status)
+        except ValueError as problem:
+            edge = {name: value for name, value in status["edge"].items() if _is_short(value)}
+            self._job.channel.send(status | {"edge": edge})
+            if not self._told_long:
+                self._told_long = True
+                announce("status.cut", level=30, error=str(problem))
 
     def _descriptors(self) -> tuple[int, int]:
         """Return how many file descriptors are in use, and how many there may be."""
@@ -369,6 +381,10 @@ class Worker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _is_short(value: object) -> bool:
+    return not isinstance(value, dict | list)
 
 
 def accept_queued(sock: socket.socket) -> list[socket.socket]:

@@ -256,3 +256,21 @@ def test_overrides_are_counted_and_stages_are_those_in_force(edge: Edge) -> None
     assert total(found, "strangler_overrides", kind="stage") == 1
     assert total(found, "strangler_routes", stage="canary") == 0
     assert total(found, "strangler_routes", stage="legacy") == before + 1
+
+
+def test_hundreds_of_upstreams_fit_into_what_workers_say() -> None:
+    """A worker's status was once longer than a message takes: it ended the worker."""
+    with Upstream().reply(200, "fine") as app:
+        names = [f"service-number-{number}" for number in range(400)]
+        text = configuration(
+            {"/**": "legacy", **{f"/{name}/**": name for name in names}},
+            upstreams={"legacy": app, **dict.fromkeys(names, app)},
+        )
+        with Edge(text, access_log="off") as edge:
+            until(lambda: edge.admin_json("/-/ready")[0] == 200, timeout=10)
+            for name in names[::40]:
+                assert edge.get(f"/{name}/x").status == 200
+            counted(edge, 1, "strangler_requests_total", route=f"/{names[40]}/**")
+            found = scraped(edge)
+            assert total(found, "strangler_breaker_state", state="closed") == 401
+            assert "died" not in edge.log

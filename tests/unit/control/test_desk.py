@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -248,7 +249,7 @@ def test_a_full_channel_is_waited_for():
         Worker(other, 0).answers = lambda order: {"done": order["do"]}
         assert await asked == {"done": "x"}
         with pytest.raises(Unanswered, match="the most is"):
-            await asking.ask(0, {"do": "x" * MOST_BYTES}, 5.0)
+            await asking.ask(0, {"do": secrets.token_hex(2 * MOST_BYTES)}, 5.0)
         one.close()
         other.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_a_full_queue_refuses_instead_of_blocking(ends):
 def test_a_message_over_the_limit_is_refused(ends):
     one, _ = ends
     with pytest.raises(ValueError, match="bytes"):
-        one.send({"kind": "x" * MOST_BYTES})
+        one.send({"kind": secrets.token_hex(2 * MOST_BYTES)})
 
 
 def test_what_is_no_json_object_is_passed_over(ends):
@@ -88,3 +89,13 @@ def test_attached_it_calls_back_and_tells_of_the_end(ends):
 
     asyncio.run(run())
     assert got == [{"kind": "a"}, {"kind": "b"}]
+
+
+def test_a_long_message_that_repeats_itself_arrives_whole(ends):
+    one, other = ends
+    upstreams = {
+        f"service-{n}": {"inflight": 0, "breaker": {"word": "closed"}} for n in range(4000)
+    }
+    assert one.send({"kind": "status", "upstreams": upstreams})
+    assert one.send({"kind": "next"})
+    assert other.receive() == [{"kind": "status", "upstreams": upstreams}, {"kind": "next"}]
