@@ -144,10 +144,12 @@ def _guessed(fields: Fields, received: float) -> tuple[float, LifetimeSource]:
 def windows(directives: Directives, policy: CachePolicy) -> Windows:
     """Return the stale windows: the origin's directives, else the route's words, else none.
 
-    Whatever the route says, must-revalidate, proxy-revalidate, no-cache and s-maxage close both
-    (RFC 9111 §4.2.4, §5.2.2.10).
+    Whatever else the route says, must-revalidate, proxy-revalidate, no-cache and s-maxage close
+    both (RFC 9111 §4.2.4, §5.2.2.10), unless it ignores must-revalidate by name; no-cache closes
+    them in any case.
     """
-    if directives.forbids_stale:
+    overridden = "must-revalidate" in policy.ignore and not directives.no_cache
+    if directives.forbids_stale and not overridden:
         return Windows(while_revalidate=0.0, if_error=0.0, never=True)
 
     def first(*words: float | None) -> float:

@@ -12,7 +12,9 @@ from typing import Literal
 from strangler.template import Template
 
 TierName = Literal["edge", "shared", "archive"]
-Override = Literal["set-cookie", "private", "no-store", "no-cache", "authorization", "vary"]
+Override = Literal[
+    "set-cookie", "private", "no-store", "no-cache", "authorization", "vary", "must-revalidate"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -171,6 +171,21 @@ IF_ERROR = [
         origin(down(503), status=503),
         route="/forgiving",
     ),
+    *(
+        Story(
+            f"the-route-ignores-{value}",
+            origin(control(value), wait=EXPIRED),
+            stale(down(503), number=0, status=200),
+            route="/outlived",
+        )
+        for value in ("s-maxage=1", "max-age=1, must-revalidate", "max-age=1, proxy-revalidate")
+    ),
+    Story(
+        "the-route-that-ignores-must-revalidate-obeys-no-cache",
+        origin(control("max-age=1, no-cache", TAG), wait=EXPIRED),
+        origin(down(503), status=503),
+        route="/outlived",
+    ),
     Story(
         "grace-is-for-errors-too",
         origin(control("max-age=1, stale-while-revalidate=0"), wait=EXPIRED),

@@ -58,6 +58,10 @@ ROUTES: Final[dict[str, Any]] = {
     "/no-cache-used/**": {"to": "app", "cache": {"edge": "60s", "ignore": ["no-cache"]}},
     "/authorized/**": {"to": "app", "cache": {"edge": "60s", "ignore": ["authorization"]}},
     "/unvaried/**": {"to": "app", "cache": {"edge": "60s", "ignore": ["vary"]}},
+    "/outlived/**": {
+        "to": "app",
+        "cache": {"edge": "60s", "stale_if_error": "60s", "ignore": ["must-revalidate"]},
+    },
     "/none/**": {"to": "app", "cache": "none"},
     "/minute/**": {"to": "app", "cache": {"edge": "60s"}},
     "/second/**": {"to": "app", "cache": {"edge": "1s"}},

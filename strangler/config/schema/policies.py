@@ -278,13 +278,22 @@ CACHE: Final = Block(
         Option(
             name="ignore",
             kind=Many(
-                Word("set-cookie", "private", "no-store", "no-cache", "authorization", "vary"),
+                Word(
+                    "set-cookie",
+                    "private",
+                    "no-store",
+                    "no-cache",
+                    "authorization",
+                    "vary",
+                    "must-revalidate",
+                ),  # fmt: skip
                 empty=True,
             ),
             default="[]",
             example="[set-cookie]",
             doc="What would forbid storing and is overridden here. Readers may then see each "
-            "other's pages: only where the page has nothing of them.",
+            "other's pages: only where the page has nothing of them. `must-revalidate` overrides "
+            "the ban on stale answers instead, that of proxy-revalidate and s-maxage too.",
         ),
         Option(
             name="client_steers",
