@@ -21,6 +21,7 @@ from strangler.testing import (
     until,
     unused_port,
 )
+from strangler.upstream import oauth2
 
 ID, SECRET = "edge:1", "sécret & long/+"
 #: RFC 6749 §2.3.1: form-encoded, joined, then base64.
@@ -63,6 +64,13 @@ def giver():
         made.url = f"{server.url}/token"
         yield made
         made.gate.set()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Give a busy machine's token server more time than the edge gives a real one."""
+    monkeypatch.setattr(oauth2, "ANSWER", 30.0)
+    monkeypatch.setattr(oauth2, "CONNECT", 30.0)
 
 
 @pytest.fixture

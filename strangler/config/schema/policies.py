@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
+from strangler.cache.policy import Override
 from strangler.config.blocks import Block, Either, Many, Option, OrNone, Table
 from strangler.config.scalars import Duration, Share, Size, Switch, Text, Whole, Word
 from strangler.config.schema.upstreams import BREAKER, TIMEOUT
@@ -278,15 +279,7 @@ CACHE: Final = Block(
         Option(
             name="ignore",
             kind=Many(
-                Word(
-                    "set-cookie",
-                    "private",
-                    "no-store",
-                    "no-cache",
-                    "authorization",
-                    "vary",
-                    "must-revalidate",
-                ),  # fmt: skip
+                Word(*get_args(Override)),
                 empty=True,
             ),
             default="[]",
