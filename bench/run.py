@@ -52,6 +52,7 @@ def main() -> int:
     parser.add_argument("--only", metavar="KEYS", help="comma list; writes no files")
     parser.add_argument("--rounds", type=int, default=0, help="of the pass-through")
     parser.add_argument("--json", action="store_true", help="print results.json instead")
+    parser.add_argument("--keep", action="store_true", help="with --only: put it in the files")
     given = parser.parse_args()
     sections = {section.KEY: section for section in SECTIONS}
     contenders = {contender.key: contender for contender in CONTENDERS}
@@ -89,10 +90,29 @@ def main() -> int:
         result["seconds"][key] = round(time.monotonic() - began)
     text = report(result)
     print(json.dumps(result, indent=1) if given.json else text)
-    if len(sys.argv) == 1:
-        (FOLDER / "results.json").write_text(json.dumps(result, indent=1) + "\n")
-        (FOLDER / "RESULTS.md").write_text(text)
+    if given.keep and not given.quick:
+        keep(merged(json.loads((FOLDER / "results.json").read_text()), result))
+    elif len(sys.argv) == 1:
+        keep(result)
     return 1 if result["failed"] else 0
+
+
+def keep(result: dict[str, Any]) -> None:
+    """Write results.json and RESULTS.md."""
+    (FOLDER / "results.json").write_text(json.dumps(result, indent=1) + "\n")
+    (FOLDER / "RESULTS.md").write_text(report(result))
+
+
+def merged(kept: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of *kept* with those sections of *result* that were measured apart."""
+    sections = kept["sections"] | result["sections"]
+    failed = {key: why for key, why in kept["failed"].items() if key not in result["sections"]}
+    return kept | {
+        "sections": {one.KEY: sections[one.KEY] for one in SECTIONS if one.KEY in sections},
+        "failed": failed | result["failed"],
+        "seconds": kept["seconds"] | result["seconds"],
+        "apart": sorted({*kept.get("apart", ()), *result["sections"]}),
+    }
 
 
 def machine() -> str:
@@ -132,6 +152,9 @@ def report(result: dict[str, Any]) -> str:
         "",
         f"{sum(aim.met for aim in every)} of {len(every)} aims were reached.",
     ]
+    if result.get("apart"):
+        command = f"bench/run.py --keep --only {','.join(result['apart'])}"
+        lines += ["", f"Measured by itself after that run, by `{command}`."]
     for key, data in result["sections"].items():
         lines += ["", f"## {sections[key].TITLE}", "", *sections[key].report(data)]
         if found[key]:

@@ -100,16 +100,17 @@ class Traffic:
 
     async def run(self, port: int) -> float:
         """Send everything; return the seconds that it took."""
-        loop = asyncio.get_running_loop()
         for _ in range(CONNECTIONS):
-            _, reader = await loop.create_connection(lambda: _Reader(self), LOOPBACK, port)
-            self._idle.append(reader)
+            self._idle.append(await self._connect(port))
         began = time.monotonic()
         sent = 0
         while sent < len(self.requests):
             due = min(len(self.requests), int((time.monotonic() - began) * self.rate))
             while sent < due and self._idle:
-                self._idle.pop().ask(self.requests[sent])
+                reader = self._idle.pop()
+                if reader.transport.is_closing():  # a server may close a connection between two
+                    reader = await self._connect(port)
+                reader.ask(self.requests[sent])
                 sent += 1
             if sent < due:
                 self.late += 1
@@ -123,6 +124,11 @@ class Traffic:
                 f"{sent - self._answers} of {sent} unanswered, {self.lost} connections lost"
             ) from None
         return time.monotonic() - began
+
+    async def _connect(self, port: int) -> _Reader:
+        loop = asyncio.get_running_loop()
+        _, reader = await loop.create_connection(lambda: _Reader(self), LOOPBACK, port)
+        return reader
 
     def answered(self, head: bytes) -> None:
         found = _STATUS.search(head)

@@ -100,8 +100,6 @@ def test_a_browser_sends_sixteen_fields(measure: ModuleType) -> None:
 def test_the_kept_table_is_the_report_of_the_kept_figures(measure: ModuleType) -> None:
     """RESULTS.md isn't edited by hand: the figures beside it give the same tables."""
     kept = json.loads((BENCH / "results.json").read_text())
-    if "sections" not in kept:
-        pytest.skip("no run has been kept since sections are")
     import run
 
     text = (BENCH / "RESULTS.md").read_text()
@@ -147,3 +145,16 @@ def test_an_aim_that_is_missed_says_so(measure: ModuleType) -> None:
     assert "0 of 1 aims were reached" in text(2)
     assert "**missed**" in text(2)
     assert "- purge: RuntimeError: no" in text(2)
+
+
+def test_a_section_measured_apart_takes_its_place(measure: ModuleType) -> None:
+    import run
+
+    first, second = (section.KEY for section in run.SECTIONS[:2])
+    kept = {"sections": {second: {"a": 1}}, "failed": {first: "it broke"}, "seconds": {second: 9}}
+    again = {"sections": {first: {"b": 2}}, "failed": {}, "seconds": {first: 5}}
+    told = run.merged(kept, again)
+    assert list(told["sections"]) == [first, second]
+    assert told["failed"] == {}
+    assert told["seconds"] == {first: 5, second: 9}
+    assert told["apart"] == [first]
