@@ -21,7 +21,7 @@ from scenarios.story import token
 
 from strangler.testing import Edge, RawClient, Upstream, configuration, until, wait
 
-WORKERS = 3
+WORKERS = 4
 ROUTE = "route:/busca/**"
 
 

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium.webdriver import ActionChains, Chrome, Keys
+from selenium.webdriver import Chrome, Keys
 from tour.browser import DESKTOP, Reader
+from tour.keyboard import focused, press, scheme, sign_in, tab_to
 
 from strangler.testing import Edge, RawUpstream, configuration, respond, until
 
 TOKEN = "the-token-of-this-test"
+WORKERS = 4
 NIGHT = (360, 740)
 HOSTILE = "<script>alert(1)</script>"
 QUOTED = "/a\"b&'c/**"
@@ -57,7 +59,9 @@ class Site:
             "/old/**": {"redirect": "/new/", "status": 301},
         }
         text = configuration(routes, upstreams=upstreams, site={"name": "globo"})
-        self.edge = Edge(text, workers=2, access_log="off", environment={"STRANGLER_TOKEN": TOKEN})
+        self.edge = Edge(
+            text, workers=WORKERS, access_log="off", environment={"STRANGLER_TOKEN": TOKEN}
+        )
         self.url = f"http://127.0.0.1:{self.edge.admin_port}"
         self._enough = threading.Event()
         self._threads = [threading.Thread(target=self._read, args=(i,)) for i in range(2)]
@@ -129,40 +133,6 @@ def reader(chromium: Chrome, night: Site) -> Reader:
     reader = Reader(chromium, night.url)
     reader.screen(NIGHT)
     return reader
-
-
-def press(reader: Reader, *keys: str) -> None:
-    ActionChains(reader.browser).send_keys(*keys).perform()
-
-
-def focused(reader: Reader) -> str:
-    """Return what a screen reader would say of the element that has the focus."""
-    script = """const one = document.activeElement;
-    if (one === document.body) return "";
-    return (one.getAttribute("aria-label") || one.innerText || one.name || one.tagName).trim()"""
-    return str(reader.browser.execute_script(script))
-
-
-def tab_to(reader: Reader, name: str, most: int = 40) -> None:
-    """Press Tab until the element called *name* has the focus, and can be seen to have it."""
-    passed = []
-    for _ in range(most):
-        press(reader, Keys.TAB)
-        passed.append(focused(reader))
-        if name in passed[-1]:
-            assert reader.browser.execute_script(
-                """const one = document.activeElement, box = one.getBoundingClientRect();
-                const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
-                const styled = getComputedStyle(one).outlineStyle !== "none";
-                return styled && one.contains(document.elementFromPoint(x, y))"""
-            ), f"{name} has the focus, and nobody can see it"
-            return
-    raise AssertionError(f"no {name!r} after {most} tabs: {passed}")
-
-
-def scheme(reader: Reader, name: str) -> None:
-    features = [{"name": "prefers-color-scheme", "value": name}]
-    reader.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 def effective(night: Site) -> str:
@@ -271,7 +241,7 @@ def test_the_tour_at_3_am_by_keyboard(reader: Reader, night: Site) -> None:
     assert "canary 50%" in preview and "legacy" in preview
     assert "fail" in reader.find("[name=reason]").get_attribute("value")
     press(reader, Keys.ENTER)
-    reader.sees(".notice", "/busca/** is back on legacy. 2/2 workers")
+    reader.sees(".notice", f"/busca/** is back on legacy. {WORKERS}/{WORKERS} workers")
     assert effective(night) == "legacy"
     assert night.who_answers(40) == {"legacy"}
 
@@ -299,7 +269,7 @@ def test_the_tour_at_3_am_by_keyboard(reader: Reader, night: Site) -> None:
 
 
 def test_a_sheet_asks_for_a_reason_and_lets_go_of_the_focus(reader: Reader, night: Site) -> None:
-    sign_in(reader)
+    sign_in(reader, TOKEN)
     reader.open("/route?key=%2Fbusca%2F**")
     tab_to(reader, "Maintenance", most=60)
     press(reader, Keys.ENTER)
@@ -320,7 +290,7 @@ def test_a_sheet_asks_for_a_reason_and_lets_go_of_the_focus(reader: Reader, nigh
 
 
 def test_a_hostile_reason_stays_a_text(reader: Reader, night: Site) -> None:
-    sign_in(reader)
+    sign_in(reader, TOKEN)
     reader.open("/route?key=%2Fbusca%2F**")
     reader.browser.execute_script("window.alert = () => { window.hurt = true }")
     tab_to(reader, "Drain busca", most=60)
@@ -330,7 +300,7 @@ def test_a_hostile_reason_stays_a_text(reader: Reader, night: Site) -> None:
         lambda: focused(reader).startswith(("Why?", "reason")), what="the reason has the focus"
     )
     press(reader, HOSTILE, Keys.ENTER)
-    reader.sees(".notice", "busca gets nothing new. 2/2 workers")
+    reader.sees(".notice", f"busca gets nothing new. {WORKERS}/{WORKERS} workers")
     reader.sees("#overrides", HOSTILE)
     reader.sees("#layers .drift", "drain")
     reader.until(lambda: focused(reader) == "Undo", what="Undo has the focus")
@@ -341,7 +311,7 @@ def test_a_hostile_reason_stays_a_text(reader: Reader, night: Site) -> None:
 
 
 def test_two_operators_at_once_are_told_of_each_other(reader: Reader, night: Site) -> None:
-    sign_in(reader)
+    sign_in(reader, TOKEN)
     reader.open("/route?key=%2Fbusca%2F**")
     tab_to(reader, "Priority", most=60)
     press(reader, Keys.ENTER)
@@ -352,13 +322,13 @@ def test_two_operators_at_once_are_told_of_each_other(reader: Reader, night: Sit
     reader.sees("#sheet-wrong", "Somebody else has just changed an override.")
     assert [one["kind"] for one in night.state()["overrides"]] == ["freeze"]
     press(reader, Keys.ENTER)
-    reader.sees(".notice", "/busca/**: priority low. 2/2 workers")
+    reader.sees(".notice", f"/busca/**: priority low. {WORKERS}/{WORKERS} workers")
     assert {one["kind"] for one in night.state()["overrides"]} == {"freeze", "priority"}
     night.post("/-/overrides/clear", all=True, reason="the end of the test")
 
 
 def test_a_session_that_has_ended_is_asked_for_again(reader: Reader, night: Site) -> None:
-    sign_in(reader)
+    sign_in(reader, TOKEN)
     reader.open("/route?key=%2Fbusca%2F**")
     tab_to(reader, "Hold", most=60)
     press(reader, Keys.ENTER)
@@ -378,7 +348,7 @@ def test_a_session_that_has_ended_is_asked_for_again(reader: Reader, night: Site
 def test_a_promotion_says_what_it_lacks_and_goes_only_on_purpose(
     reader: Reader, night: Site
 ) -> None:
-    sign_in(reader)
+    sign_in(reader, TOKEN)
     reader.open("/route?key=%2Fbusca%2F**")
     reader.sees("#life .next", "Next: canary 100%")
     tab_to(reader, "Promote", most=60)
@@ -419,17 +389,6 @@ def test_find_a_route_from_anywhere(reader: Reader) -> None:
     press(reader, "busca canary")
     reader.sees("#found", "1 of 4")
     assert [one.text for one in reader.all(".key")] == ["/busca/**"]
-
-
-def sign_in(reader: Reader) -> None:
-    reader.open("/")
-    reader.find("button.me")
-    press(reader, Keys.TAB)
-    reader.browser.execute_script("document.querySelector('button.me').focus()")
-    press(reader, Keys.ENTER)
-    reader.find("[name=token]")
-    press(reader, TOKEN, Keys.ENTER)
-    reader.find("details.me")
 
 
 def test_the_edges_page_without_scripts(night: Site) -> None:
