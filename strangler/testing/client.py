@@ -46,7 +46,7 @@ class RawClient:
         self,
         address: Address,
         *,
-        timeout: float = 15.0,
+        timeout: float = 40.0,
         tls: ssl.SSLContext | None = None,
         server_name: str = "www.example.com",
         receive_buffer: int | None = None,
@@ -206,7 +206,7 @@ class RawClient:
             pass
         return bytes(self.reader.rest + self.reader._buffer)
 
-    def expect_closed(self, *, timeout: float = 10.0) -> Self:
+    def expect_closed(self, *, timeout: float = 40.0) -> Self:
         """Assert that the server closes now and sends nothing more."""
         try:
             surplus = self.drain(timeout=timeout)

@@ -26,7 +26,7 @@ from strangler.testing.client import Address, RawClient
 from strangler.testing.origin import RawUpstream, unused_port
 
 READY = "strangler: serving on"
-WAIT = 20.0
+WAIT = 60.0
 """Seconds that the edge may take to start."""
 
 
@@ -192,7 +192,7 @@ class Edge:
         with self._changed:
             return "\n".join(self.lines)
 
-    def wait_log(self, pattern: str, *, timeout: float = 20.0, after: int = 0) -> str:
+    def wait_log(self, pattern: str, *, timeout: float = WAIT, after: int = 0) -> str:
         """Wait for a line, from number *after* on, that *pattern* is found in; return it."""
         wanted = re.compile(pattern)
 
@@ -286,7 +286,7 @@ class Edge:
         self._reader.join(5)
         self._folder.cleanup()
 
-    def stop(self, timeout: float = 20.0) -> None:
+    def stop(self, timeout: float = WAIT) -> None:
         """Stop politely (SIGTERM); fails where that does not work or the log holds a traceback."""
         stopped = True
         if self.process.poll() is None:
@@ -340,7 +340,7 @@ def _program() -> str:
     return str(beside) if beside.exists() else "strangler"
 
 
-def until(true: Callable[[], bool], *, timeout: float = 20.0, what: str = "") -> None:
+def until(true: Callable[[], bool], *, timeout: float = 60.0, what: str = "") -> None:
     """Wait until *true* returns True, for what can only be looked at; fails after *timeout*."""
     end = time.monotonic() + timeout
     while not true():

@@ -8,6 +8,8 @@ wait while the other side's bytes, or its leaving, are still seen.
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import os
 import queue
 import select
@@ -21,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from strangler.testing.messages import Message, Reader, Request, _text, chunked
 
@@ -29,7 +31,7 @@ Step = bytes | Callable[["Connection"], None]
 """What a script is made of: bytes to send, or a call on the connection."""
 When = Literal["connect", "head", "end"]
 
-WAIT = 20.0
+WAIT = 60.0
 """Seconds after which any wait of the kit gives up."""
 
 
@@ -602,17 +604,42 @@ def _fields(fields: Iterable[tuple[str, str]], named: dict[str, str]) -> list[tu
 
 
 def unused_port() -> int:
-    """Return a port on 127.0.0.1 that refuses connections now, below the ephemeral range."""
-    seed = os.getpid() * 7919 + time.monotonic_ns()
-    for step in range(2000):
-        port = 20000 + (seed + step * 37) % 12000
+    """Return a port on 127.0.0.1 that refuses connections now, below the ephemeral range.
+
+    No process gets another's: what is chosen stays free until whoever chose it listens there.
+    """
+    first = _block()
+    for _ in range(_BLOCK):
+        port = first + next(_steps) % _BLOCK
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
-    raise OSError("no free port between 20000 and 32000")
+    raise OSError(f"no free port between {first} and {first + _BLOCK}")
+
+
+#: Ports in a process's own block, and how many blocks there are from 20000 on.
+_BLOCK: Final = 600
+_BLOCKS: Final = 20
+_steps = itertools.count()
+
+
+@functools.cache
+def _block() -> int:
+    """Return the first port of a block that is this process's until it ends."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for number in range(_BLOCKS):
+        with contextlib.suppress(OSError):
+            claim.bind(f"\0strangler.testing.ports.{number}")
+            _claims.append(claim)
+            return 20000 + number * _BLOCK
+    claim.close()
+    return 20000 + os.getpid() % _BLOCKS * _BLOCK  # more processes than blocks: share one
+
+
+_claims: list[socket.socket] = []
 
 
 @contextlib.contextmanager

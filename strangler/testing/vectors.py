@@ -157,7 +157,7 @@ class _Seen:
         )
 
 
-def judge(vector: Vector, edge: Edge, origin: RawUpstream, *, timeout: float = 10.0) -> None:
+def judge(vector: Vector, edge: Edge, origin: RawUpstream, *, timeout: float = 40.0) -> None:
     """Send *vector* to *edge*, with *origin* behind it, and assert on what came of it.
 
     The origin must answer every request with a 200. A probe follows: on the same connection if

@@ -43,6 +43,7 @@ class Site:
         self.url = url
         self._tiers: list[Tier] = []
         self._only: Store | None = None
+        _sites.append(self)
 
     def store(self, **options: Any) -> Store:
         if self.kind == "memory":  # there is but one process that has it
@@ -58,11 +59,16 @@ class Site:
         return tier
 
     async def close(self) -> None:
-        await asyncio.gather(*[tier.close() for tier in self._tiers])
+        tiers, self._tiers = self._tiers, []
+        await asyncio.gather(*[tier.close() for tier in tiers])
+
+
+#: Those that the test under way has made: closed with it, however it ends.
+_sites: list[Site] = []
 
 
 def in_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run an async test on uvloop, as the edge does, and close what its site has opened."""
+    """Run an async test on uvloop, as the edge does, and close what its sites have opened."""
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -70,9 +76,8 @@ def in_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
             try:
                 await asyncio.wait_for(test(*args, **kwargs), 120)
             finally:
-                for value in (*args, *kwargs.values()):
-                    if isinstance(value, Site):
-                        await value.close()
+                while _sites:
+                    await _sites.pop().close()
 
         uvloop.run(whole())
 
@@ -163,7 +168,7 @@ def page(
     return replace(made, tags=tags, route=route)
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> float:
+async def until(condition: Callable[[], Any], seconds: float = 60.0) -> float:
     """Return after how many seconds *condition* (or what it is awaited to be) came true."""
     began = time.monotonic()
     while True:

@@ -31,7 +31,7 @@ from strangler.cache.tiers.ladder import Ladder
 
 BODY = b"0123456789"
 #: Far more than a deadline; what a busy machine may add to one.
-SOON = 0.25
+SOON = 1.5
 
 
 class Events:
@@ -155,7 +155,7 @@ async def test_a_tier_may_begin_without_its_server(events: Events) -> None:
     tier = make_tier(f"redis://127.0.0.1:{server.port}", name="shared")
     began = time.monotonic()
     await tier.start()
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 15.0
     assert not tier.up
     assert await tier.get(page().key) == []
     assert not await put(tier)
@@ -394,8 +394,8 @@ async def test_a_primary_that_steps_down_takes_no_puts_and_goes_on_answering(
         assert not await put(tier, page(b"/new"))
         began = time.monotonic()
         assert not await tier.purge(Purge.tags(b"t"))
-        assert time.monotonic() - began < 3.0
-        await until(lambda: tier.get(page().key), 3.0)
+        assert time.monotonic() - began < 15.0
+        await until(lambda: tier.get(page().key), 20.0)
         await until(lambda: put(tier, page(b"/new")), 40)
         assert await tier.purge(Purge.tags(b"t"))
         await site.close()

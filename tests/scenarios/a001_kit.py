@@ -223,4 +223,4 @@ def test_many_connections_at_once_are_served():
             client.read().expect(200)
             client.close()
         origin.expect_requests(50)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30

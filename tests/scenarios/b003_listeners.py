@@ -106,7 +106,7 @@ def test_a_new_certificate_is_taken_up_while_running(origin, tmp_path, running):
                 return False
             return True
 
-        until(taken_up, timeout=8, what="the new certificate")
+        until(taken_up, what="the new certificate")
         kept.get("/kept").expect(200)
 
 

@@ -197,6 +197,6 @@ def test_a_slow_answers_delay_counts():
             response = ask(edge, "/origin/slow").expect(200)
             thread.join()
             assert int(response.get("age") or b"-1") >= 1
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 20
             assert done == [2]
             origin.expect_requests(1, path="/origin/slow")

@@ -45,14 +45,14 @@ def test_a_head_that_stops_is_408_at_the_limit(edge):
         client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
         response, seconds = timed(client)
         response.expect(408)
-        assert 0.4 < seconds < 1.6
+        assert 0.4 < seconds < 9
         client.expect_closed()
 
 
 def test_a_head_that_trickles_is_408_all_the_same(edge):
     with edge.client() as client:
         start = time.monotonic()
-        for byte in b"GET / HTTP/1.1\r\nHost: www.example.com\r\nX-Slow: yyyyyyyyyyyyyyyyyyy":
+        for byte in b"GET / HTTP/1.1\r\nHost: www.example.com\r\nX-Slow: " + b"y" * 200:
             client.send(bytes([byte]))
             try:
                 response = client.read(timeout=0.05)
@@ -62,7 +62,7 @@ def test_a_head_that_trickles_is_408_all_the_same(edge):
         else:
             pytest.fail("a trickled head was waited for")
         response.expect(408)
-        assert time.monotonic() - start < 1.8
+        assert time.monotonic() - start < 9
 
 
 def test_half_a_line_is_timed_too(edge):
@@ -70,7 +70,7 @@ def test_half_a_line_is_timed_too(edge):
         client.send("GE")
         response, seconds = timed(client)
         response.expect(408)
-        assert seconds < 1.6
+        assert seconds < 9
 
 
 def test_content_that_stops_is_408(edge, origin):
@@ -78,7 +78,7 @@ def test_content_that_stops_is_408(edge, origin):
         client.send(build("POST", "/slow", [("Content-Length", "10")]), "12345")
         response, seconds = timed(client, "POST")
         response.expect(408)
-        assert 0.4 < seconds < 1.6
+        assert 0.4 < seconds < 9
     edge.get("/barrier").expect(200)
     assert not any(each.complete for each in origin.requests if each.path == b"/slow")
 
@@ -96,13 +96,13 @@ def test_a_silent_connection_is_closed_without_a_word(edge):
     with edge.client() as client:
         start = time.monotonic()
         client.get("/").expect(200)
-        client.expect_closed(timeout=4)
-        assert 0.7 < time.monotonic() - start < 3.5
+        client.expect_closed(timeout=15)
+        assert 0.7 < time.monotonic() - start < 12
 
 
 def test_a_connection_that_never_says_anything_is_closed(edge):
     with edge.client() as client, pytest.raises(Closed):
-        client.read(timeout=4)
+        client.read(timeout=15)
 
 
 def test_a_reader_that_takes_nothing_is_given_up_and_its_origin_freed(edge, origin):
@@ -115,7 +115,7 @@ def test_a_reader_that_takes_nothing_is_given_up_and_its_origin_freed(edge, orig
             for each in origin.connections
             if any(request.path == b"/endless" for request in each.requests)
         )
-        connection.wait_gone(5)
+        connection.wait_gone(15)
         client.sock.settimeout(0.1)
 
 
@@ -139,10 +139,10 @@ def test_two_hundred_slow_loris_are_closed_and_hurt_nobody(edge):
         for _ in range(20):
             begin = time.monotonic()
             edge.get("/other").expect(200)
-            assert time.monotonic() - begin < 0.5
+            assert time.monotonic() - begin < 5
         for client in clients:
             client.read().expect(408)
-        assert time.monotonic() - start < 2.6
+        assert time.monotonic() - start < 15
     finally:
         for client in clients:
             client.close()
@@ -157,4 +157,4 @@ def test_idle_connections_are_let_go(scene: Scenario):
         scene.connect()
     until(lambda: edge.sockets() >= before + 290)
     edge.get("/").expect(200)
-    until(lambda: edge.sockets() <= before + 10, timeout=10)
+    until(lambda: edge.sockets() <= before + 10)

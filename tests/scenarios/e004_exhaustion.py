@@ -53,7 +53,7 @@ def test_descriptors_used_up_cost_little_and_are_recovered_from(scene: Scenario)
         except (Closed, OSError):
             return False  # turned away while the last descriptors were not yet free
 
-    until(answers, timeout=2)
+    until(answers)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
 
 

@@ -88,7 +88,7 @@ SICK = {
     "503": respond(503, "oops", [("Cache-Control", "max-age=60")]),
     "504": respond(504, "oops"),
     "closes": close(),
-    "silent": wait(threading.Event(), 5),
+    "silent": wait(threading.Event(), 30),
 }
 
 
@@ -109,7 +109,7 @@ def test_each_sickness_is_survived_by_stale(steady):
                 got = (response.status, response.text)
                 assert got == (200, "good"), f"{route}/{name}: {got} {response.head!r}"
                 assert int(response.get("age") or b"0") >= 1
-                assert time.monotonic() - began < 1.5
+                assert time.monotonic() - began < 9
         for route in ("/grace", "/falls"):  # it is well again
             steady.app.on(f"{route}/{name}", respond(200, "better"))
             until(lambda r=route: steady.get(f"{r}/{name}").text == "better", what=name)
@@ -169,12 +169,12 @@ def test_one_refresh_in_the_background_however_many_ask(steady):
     steady.get("/grace/many").expect(200)
     time.sleep(EXPIRED)
     go = threading.Event()
-    steady.app.on("/grace/many", wait(go, 0.4), respond(200, "new"))
+    steady.app.on("/grace/many", wait(go, 20), respond(200, "new"))
     before = len(steady.app.requests)
     began = time.monotonic()
     answers = together(30, lambda _: steady.get("/grace/many"))
     assert {each.text for each in answers} == {"good"}
-    assert time.monotonic() - began < 0.4, "readers waited for the refresh"
+    assert time.monotonic() - began < 15, "readers waited for the refresh"
     go.set()
     until(lambda: steady.get("/grace/many").text == "new")
     assert sum(each.path == b"/grace/many" for each in steady.app.requests[before:]) == 1
@@ -219,7 +219,7 @@ def test_a_black_hole_is_survived_within_the_limit():
             time.sleep(EXPIRED)
             began = time.monotonic()
             site.get("/falls/x").expect(200, body="page")
-            assert time.monotonic() - began < 1.5
+            assert time.monotonic() - began < 9
         finally:
             site.stop()
 

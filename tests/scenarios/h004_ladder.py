@@ -205,7 +205,7 @@ def test_a_copy_stands_in_however_old(rung, running, legacy, materia):
         response = edge.get("/r/1").expect(200)
         return "Strangler-Fallback" in response and response
 
-    until(lambda: bool(old()), timeout=6)
+    until(lambda: bool(old()))
     response = edge.get("/r/1").expect(
         200, body="materia", strangler_fallback=f"{rung};why=incomplete"
     )
@@ -219,7 +219,7 @@ def test_a_copy_that_must_not_be_stale_is_not(running, legacy, materia):
     edge = site(running, legacy, materia, cached(["stale", "archive", "legacy"]))
     edge.get("/r/1").expect(200, body="exact")
     materia.answers(respond(503))
-    until(lambda: edge.get("/r/1").text == "django", timeout=4)
+    until(lambda: edge.get("/r/1").text == "django")
 
 
 def test_readers_who_wait_together_fall_together_and_cost_legacy_one(running, legacy, materia):
@@ -262,7 +262,7 @@ def test_the_dependence_meter_counts_what_legacy_saved(running, legacy, materia)
 def test_a_thousand_fallbacks_are_no_second_outage(running, legacy, materia):
     """64 guests at work, 256 waiting, the rest on the next rung; legacy's readers are served."""
     gate = threading.Event()
-    legacy.answers(lambda c: gate.wait(9), respond(body="django"))
+    legacy.answers(lambda c: gate.wait(30), respond(body="django"))
     legacy.on("/own", respond(body="reader"))
     materia.refuse()
     edge = site(running, legacy, materia)
@@ -275,7 +275,7 @@ def test_a_thousand_fallbacks_are_no_second_outage(running, legacy, materia):
         until(lambda: len(legacy.requests) >= 64)
         start = time.monotonic()
         edge.get("/own").expect(200, body="reader")
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 9
         assert len([r for r in legacy.requests if r.path == b"/r/1"]) == 64
     finally:
         gate.set()

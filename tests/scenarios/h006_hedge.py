@@ -20,7 +20,7 @@ from strangler.testing import (
 )
 
 #: So long that a test which waits for it has failed.
-SLOW = 5.0
+SLOW = 15.0
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def pair(gate):
 
 
 def site(running, urls, *, hedge="30ms", route=None, upstream=None, **retry):
-    service = {"url": urls, "timeout": {"first_byte": "9s"}, **(upstream or {})}
+    service = {"url": urls, "timeout": {"first_byte": "30s"}, **(upstream or {})}
     retry = {"tries": 0, "hedge": hedge, "budget": "100%", **retry}
     options = {"to": "materia", "fallback": [], "retry": retry, **(route or {})}
     upstreams = {"legacy": f"http://127.0.0.1:{unused_port()}", "materia": service}

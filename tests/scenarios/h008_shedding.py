@@ -156,7 +156,7 @@ def test_a_late_event_loop_is_a_shortage_and_one_hiccup_is_none(inside):
         inside.do(lambda: time.sleep(0.5))
         return inside.edge.short
 
-    until(lambda: held_up() >= 2, timeout=9)
+    until(lambda: held_up() >= 2)
     inside.get("/", user_agent=BOT).expect(503)
 
 

@@ -53,7 +53,7 @@ def test_a_queue_inside_the_upstream_takes_places_away():
             until(lambda: upstream.adapting.limit.long > 0.0)
             assert upstream.places.bulkhead.limit == 20, "not used, so it can't be judged"
             running += readers(37)
-            until(lambda: upstream.places.bulkhead.limit <= 14, timeout=9)
+            until(lambda: upstream.places.bulkhead.limit <= 14)
             with lock:
                 most[0] = 0
             time.sleep(3 * WORK)

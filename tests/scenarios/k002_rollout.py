@@ -149,7 +149,7 @@ def test_a_canary_goes_back_when_the_services_errors_rise(edge) -> None:
 
 def test_a_canary_goes_back_when_the_service_is_slower(edge) -> None:
     """Although nothing times it: a gate guards the steps that people make as well."""
-    edge.wait_log(r'rollout.back route=/slow/\*\* stage="canary 50%".* to="canary 20%"', timeout=20)
+    edge.wait_log(r'rollout.back route=/slow/\*\* stage="canary 50%".* to="canary 20%"')
     reason = overrides(edge, "/slow/**")[0]["reason"]
     assert reason.startswith("p95 +")
     assert "limit +50%" in reason

@@ -38,7 +38,7 @@ def test_one_drives_and_the_other_takes_over(text: str) -> None:
         assert post(one, "/hold", route="/later/**", reason="first the other")[0] == 201
         with traffic(one, ("up", "later")), traffic(other, ("up", "later")):
             for edge in edges:
-                until(lambda edge=edge: stage(edge, "/up/**") == "canary 100%", timeout=15)
+                until(lambda edge=edge: stage(edge, "/up/**") == "canary 100%")
         # Each step was taken once, and both have it in their audit logs.
         for edge in edges:
             until(lambda edge=edge: len(audited(edge, "/up/**")) >= 2)
@@ -63,7 +63,7 @@ def test_one_drives_and_the_other_takes_over(text: str) -> None:
         edges = [heir]
         driver.stop()
         assert post(heir, "/hold", route="/later/**", reason="now", release=True)[0] == 201
-        heir.wait_log(r"rollout.promoted route=/later/\*\*", timeout=15)
+        heir.wait_log(r"rollout.promoted route=/later/\*\*")
         assert rollout(heir, "/later/**")["driving"]
         assert overrides(heir, "/later/**")[0]["author"] == "rollout"
     finally:

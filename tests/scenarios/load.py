@@ -97,12 +97,12 @@ class Load:
         for thread in self._threads:
             thread.join(15)
 
-    def wait(self, more: int, timeout: float = 30.0) -> None:
+    def wait(self, more: int, timeout: float = 60.0) -> None:
         """Wait until *more* further requests have been answered."""
         wanted = len(self.answers) + more
         self.until(lambda: len(self.answers) >= wanted, timeout)
 
-    def until(self, true: Callable[[], bool], timeout: float = 30.0) -> None:
+    def until(self, true: Callable[[], bool], timeout: float = 60.0) -> None:
         """Wait until *true* after some answer."""
         with self._changed:
             assert self._changed.wait_for(true, timeout), (

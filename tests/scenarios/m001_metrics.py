@@ -191,7 +191,7 @@ def test_counts_outlive_workers_control_reloads_and_upgrades(legacy: Upstream) -
         before = pids(edge)
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)
-        until(lambda: not set(pids(edge).values()) & set(before.values()), timeout=10)
+        until(lambda: not set(pids(edge).values()) & set(before.values()))
         until(lambda: ready(edge))
         assert total(scraped(edge), "strangler_requests_total", **where) == 20
         ask(edge, 5)
@@ -208,7 +208,7 @@ def test_counts_outlive_workers_control_reloads_and_upgrades(legacy: Upstream) -
         edge.write(text + "  /new/**: legacy\n")
         edge.wait_log("config.accepted", after=lines)
         edge.signal(signal.SIGUSR2)
-        edge.wait_log("upgrade.finished", after=lines, timeout=20)
+        edge.wait_log("upgrade.finished", after=lines)
         until(lambda: ready(edge))
         ask(edge, 5)
         counted(edge, 30, "strangler_requests_total", **where)

@@ -234,4 +234,4 @@ def test_too_many_tails_are_refused_and_room_comes_back(edge: Edge) -> None:
         one.__exit__()
         return bool(one.head.status == 200)
 
-    until(room, timeout=10)
+    until(room)

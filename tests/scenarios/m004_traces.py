@@ -66,7 +66,7 @@ class Collector:
             found[:] = [one for one in list(self.spans) if one["span"].trace_id.hex() == trace]
             return len(found) >= wanted
 
-        until(all_there, timeout=10, what=f"{wanted} spans of {trace}, got {len(found)}")
+        until(all_there, what=f"{wanted} spans of {trace}, got {len(found)}")
         return sorted(found, key=lambda one: one["span"].start_time_unix_nano)
 
     def __enter__(self) -> Self:
@@ -234,7 +234,7 @@ def test_a_collector_that_refuses_costs_spans_and_no_request(
     collector.status = 400
     try:
         assert ask(edge, "/app/a", 90).status == 200
-        until(lambda: len(collector.asked) > before, timeout=10)
+        until(lambda: len(collector.asked) > before)
         counted(edge, 2, "strangler_trace_spans_total", outcome="failed")
         edge.wait_log("tracing.failed .*the collector answered 400")
     finally:

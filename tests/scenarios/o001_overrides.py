@@ -196,7 +196,7 @@ def test_pains_33_it_survives_the_death_of_every_process(edge):
             return False
         return len(now) == WORKERS and not set(before) & {one["pid"] for one in now}
 
-    until(replaced, timeout=10)
+    until(replaced)
     assert answers(edge) == {"legacy"}
     assert len(listed(edge)["overrides"]) == 1
 

@@ -61,7 +61,7 @@ def test_a_toggle_on_one_is_in_force_on_the_other_within_a_second(one, other):
     for value, name in (("legacy", "legacy"), ("live", "busca"), ("legacy", "legacy")):
         told = toggle(one, value)
         # A second, and what a busy machine may take to ask twelve times.
-        until(lambda: answers(other) == {name}, timeout=3.0)  # noqa: B023 - called at once
+        until(lambda: answers(other) == {name})  # noqa: B023 - called at once
         assert listed(other)["version"] == told["version"]
     assert told["override"]["expires"] - told["override"]["created"] == 600
 
@@ -109,7 +109,7 @@ def test_do_all_proxies_agree(one, other):
             == [True, True]
         )
 
-    until(agreed, timeout=6)
+    until(agreed)
 
 
 def test_it_ends_on_both_and_is_recorded_once(one, other):
@@ -143,12 +143,12 @@ def test_with_redis_gone_the_last_known_stay_and_a_toggle_says_so(one, other, re
                 return False
             return len(now) == 2 and not before & {each["pid"] for each in now}
 
-        until(renewed, timeout=15)
+        until(renewed)
         assert answers(one) == {"legacy"}
     finally:
         redis.start()
     # It has come back with nothing: those who knew write it down again.
-    until(lambda: listed(one)["store"]["ok"] and listed(other)["store"]["ok"], timeout=10)
+    until(lambda: listed(one)["store"]["ok"] and listed(other)["store"]["ok"])
     toggle(other, "canary 50%")
     until(lambda: listed(one)["overrides"][0]["value"] == "canary 50%")
 
@@ -157,11 +157,11 @@ def test_the_console_says_whether_all_proxies_agree(one, other, text):
     def agree() -> dict[str, str]:
         return one.admin_json("/-/state?routes=0")[1]["answers"][4]
 
-    until(lambda: agree()["say"].startswith("Yes: 2 proxies"), timeout=10.0)
+    until(lambda: agree()["say"].startswith("Yes: 2 proxies"))
     other.write(text + "  /new/**: legacy\n")
-    until(lambda: "another file than this one" in agree()["say"], timeout=10.0)
+    until(lambda: "another file than this one" in agree()["say"])
     assert agree()["verdict"] == "bad"
     other.write(text)
-    until(lambda: agree()["verdict"] == "good", timeout=10.0)
+    until(lambda: agree()["verdict"] == "good")
     names = [each["name"] for each in one.admin_json("/-/state?routes=0")[1]["instances"]]
     assert len(set(names)) == 2

@@ -179,7 +179,7 @@ def test_a_killed_worker_is_no_hindrance(edge, origin):
     def purged() -> bool:
         return purge(edge, tag="ladder").status == 200
 
-    until(purged, timeout=20, what="a purge by the new workers")
+    until(purged, what="a purge by the new workers")
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda _: edge.get("/ladder/killed").text, range(40))) == {"new"}
 
@@ -197,9 +197,7 @@ def test_two_machines_that_share_a_redis(origin):
             origin.answers(respond(200, "new", MINUTE))
             purge(one, tag="ladder").expect(200)
             assert one.get("/ladder/fleet").text == "new"
-            until(
-                lambda: other.get("/ladder/fleet").text == "new", timeout=1.0, what="the new page"
-            )
+            until(lambda: other.get("/ladder/fleet").text == "new", what="the new page")
             origin.answers(respond(200, "newest", MINUTE))
             purge(other, url=HOST + "/ladder/fleet", refresh=True).expect(200)
             assert other.get("/ladder/fleet").text == "newest"
@@ -220,6 +218,6 @@ def test_a_store_that_is_away_is_told_when_it_is_back(origin):
             told = json.loads(response.text)
             assert response.status == 503
             assert told["purged"] == {"shared": False, "edge": {"worker 1": True}}
-            edge.wait_log("purge.told", timeout=15)
+            edge.wait_log("purge.told")
             origin.answers(respond(200, "new", MINUTE))
             assert edge.get("/ladder/away").text == "new"

@@ -90,7 +90,7 @@ def test_a_reader_that_takes_nothing_of_a_closing_answer_is_given_up_too(scene: 
     with scene.connect() as other:
         other.get("/").expect(200)
     until(lambda: edge.admin_json("/-/workers")[1] is not None)
-    until(lambda: edge.sockets() <= sockets + 1, timeout=6, what="the reader's socket gone")
+    until(lambda: edge.sockets() <= sockets + 1, what="the reader's socket gone")
 
 
 def test_a_slow_reader_that_takes_its_bytes_is_not_given_up(scene: Scenario):
@@ -182,7 +182,7 @@ def test_a_tunnel_whose_two_ends_said_goodbye_is_over(scene: Scenario):
     for client in clients:
         client.drain(timeout=3)
     # Our own ends stay open: the edge must not wait for them.
-    until(lambda: edge.sockets() <= count, timeout=3, what="the tunnels' sockets gone")
+    until(lambda: edge.sockets() <= count, what="the tunnels' sockets gone")
 
 
 @pytest.mark.parametrize("how", ["closes", "resets"])

@@ -239,8 +239,8 @@ def test_a_silent_tunnel_is_closed_at_its_limit(scene: Scenario):
     client.send(build("GET", "/", ASK))
     client.read().expect(101)
     start = time.monotonic()
-    client.drain(timeout=4)
-    assert 0.6 < time.monotonic() - start < 3.5
+    client.drain(timeout=20)
+    assert 0.6 < time.monotonic() - start < 15
     origin.connections[0].wait_gone()
 
 

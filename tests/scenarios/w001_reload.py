@@ -211,7 +211,7 @@ def test_pain_31_symlinks_are_followed_when_they_are_swapped(edge, text):
             fresh = edge.folder / "..data_tmp"
             fresh.symlink_to(name)
             fresh.replace(data)
-            until(lambda page=page: in_force(edge) == page, timeout=2)
+            until(lambda page=page: in_force(edge) == page)
     load.expect_none_lost()
 
 

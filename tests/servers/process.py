@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Self
 
 LOOPBACK = "127.0.0.1"
-# Below the ephemeral range, so that no outgoing connection can take the port before the server.
-PORTS = range(10_000, 32_000)
+# Below the ephemeral range, so that no outgoing connection can take the port before the server, and
+# below what `strangler.testing.unused_port` chooses from.
+PORTS = range(10_000, 20_000)
 
 # The kernel sends a child its parent-death signal when the *thread* that started it ends. One
 # thread that lives as long as the interpreter starts them all, so a server may be restarted from

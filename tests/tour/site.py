@@ -159,7 +159,7 @@ class LocalSite:
             # Each worker's request ids begin with a word of its own.
             seen |= {line.rpartition(" id=")[2][:12] for line in found}
 
-    def wait_line(self, pattern: str, *, since: int = 0, timeout: float = 30.0) -> str:
+    def wait_line(self, pattern: str, *, since: int = 0, timeout: float = 60.0) -> str:
         """Wait for a line that *pattern* is found in, printed after the mark *since*."""
         end = time.monotonic() + timeout
         with self._printed:

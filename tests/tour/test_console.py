@@ -410,4 +410,4 @@ def test_polling_costs_the_control_process_little(night: Site) -> None:
         begun = time.perf_counter()
         night.state("?routes=12")
         took.append(time.perf_counter() - begun)
-    assert min(took) < 0.1, took
+    assert min(took) < 0.3, took

@@ -27,7 +27,7 @@ from tour.site import ARTICLE, LocalSite
 from unit.health.document import follows_the_format
 
 TITLE = "Tiroteio deixa um morto e feridos"
-SOON = 1.0  # seconds from a saved routes.yaml to the last answer by the route before
+SOON = 2.5  # seconds from a saved routes.yaml to the last answer by the route before
 CLOSED = "http://127.0.0.1:9"  # nothing listens on the discard port
 
 

@@ -14,7 +14,7 @@ from extracted.materia.sync import Sync, SyncFailed
 
 from .conftest import Log
 
-pytestmark = pytest.mark.gen_test(timeout=30)
+pytestmark = pytest.mark.gen_test(timeout=100)
 
 
 @asynccontextmanager
@@ -28,8 +28,8 @@ async def running(sync: Sync) -> AsyncIterator[None]:
 
 
 async def until(condition: Callable[[], Awaitable[object] | object]) -> None:
-    """Return once `condition` is true; fail after 20 seconds."""
-    async with asyncio.timeout(20):
+    """Return once `condition` is true; fail after 40 seconds."""
+    async with asyncio.timeout(40):
         while True:
             value = condition()
             if await value if isawaitable(value) else value:

@@ -162,8 +162,8 @@ def test_a_hundred_thousand_objects_with_one_tag_go_in_no_time():
         key = b"http://x/%d" % number
         memory.put(key, b"page", 100, moment=0, tags=(b"noticias", b"n:%d" % number))
     assert len(memory) == 100_000
-    began = time.perf_counter()
+    began = time.thread_time()
     memory.purge(Purge.tags(b"noticias"))
     assert not memory.get(b"http://x/7")
-    assert time.perf_counter() - began < 0.1
+    assert time.thread_time() - began < 0.1
     assert not any(memory.get(b"http://x/%d" % number) for number in range(0, 100_000, 97))

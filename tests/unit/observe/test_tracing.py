@@ -115,7 +115,7 @@ def test_what_finds_the_queue_full_is_dropped_and_counted(monkeypatch: pytest.Mo
         assert trace is not None
         trace.ended(trace.root, status=200)
     assert counted == {"dropped": 15}
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     held.set()
     tracer.close()
 

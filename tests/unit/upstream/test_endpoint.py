@@ -303,27 +303,33 @@ def test_a_name_that_is_slow_to_resolve_is_bounded_by_the_connect_timeout(run, p
 # -- several addresses
 
 
-def test_an_address_that_drops_what_it_gets_costs_its_head_start_once(run, port) -> None:
+def test_an_address_that_drops_what_it_gets_costs_its_head_start_once(
+    run, port, monkeypatch
+) -> None:
+    monkeypatch.setattr(endpoint, "HEAD_START", 3.0)
+
     async def story() -> None:
         with black_hole(ONE, port):
-            async with site(port, Names(ONE, TWO), TWO) as (end, servers):
+            async with site(port, Names(ONE, TWO), TWO, connect=20.0) as (end, servers):
                 began = time.monotonic()
                 assert peer(await connect(end)) == TWO
-                assert 0.2 < time.monotonic() - began < 1.0
+                assert 2.9 < time.monotonic() - began < 15.0
                 began = time.monotonic()
                 assert peer(await connect(end)) == TWO
-                assert time.monotonic() - began < 0.2
+                assert time.monotonic() - began < 2.5
                 assert servers.accepted == {TWO: 2}
 
     run(story())
 
 
-def test_an_address_that_refuses_is_passed_at_once(run, port) -> None:
+def test_an_address_that_refuses_is_passed_at_once(run, port, monkeypatch) -> None:
+    monkeypatch.setattr(endpoint, "HEAD_START", 3.0)
+
     async def story() -> None:
         async with site(port, Names(ONE, TWO, THREE), THREE) as (end, _):
             began = time.monotonic()
             assert peer(await connect(end)) == THREE
-            assert time.monotonic() - began < 0.2
+            assert time.monotonic() - began < 2.5
             assert end.connections == 1
 
     run(story())
@@ -350,7 +356,7 @@ def test_where_all_refuse_or_hang_the_reason_is_named(run, port) -> None:
                 with pytest.raises(AttemptFailed) as failed:
                     await connect(end)
                 assert failed.value.error == "connection_timeout"
-                assert 0.35 < time.monotonic() - began < 1.0
+                assert 0.35 < time.monotonic() - began < 10.0
                 assert (end.inflight, end.connections) == (0, 0)
 
     run(story())

@@ -39,7 +39,7 @@ def test_a_purge_goes_through_all_tiers_and_all_workers(tmp_path: Path) -> None:
         began = time.monotonic()
         while other.edge is not None and other.edge.get(kept.key):
             await asyncio.sleep(0.01)
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5.0
         for ladder in (one, other):
             assert ladder.edge is not None
             assert ladder.edge.get(kept.key) == ()
