@@ -59,6 +59,9 @@ class Site(Protocol):
     def rejection(self) -> str | None:
         """Return why the last edit was rejected, None where it was not."""
 
+    async def settled(self) -> None:
+        """Wait until workers have followed the last change, or have had the time to."""
+
     def told(self, slot: int) -> Told | None:
         """Return what the worker in *slot* told last."""
 
@@ -84,7 +87,12 @@ class Checks:
         self._known: dict[str, object] = {}
 
     async def document(self) -> dict[str, Any]:
-        """Return the document of all checks."""
+        """Return the document of all checks.
+
+        Just after a start or a reload the answer waits until the workers have followed: asked a
+        moment too early they would look sick, and a monitor would call somebody.
+        """
+        await self._site.settled()
         self._follow(self._site.snapshot)
         return await self._checkup.document()
 

@@ -152,7 +152,7 @@ class Control:
         self._answered = asyncio.Event()
         self._reading = asyncio.Lock()
         self._reload_tasks: set[asyncio.Task[Any]] = set()
-        self._began = time.monotonic()
+        self._began = self._changed = time.monotonic()
         self._reported_hung: set[int] = set()
         if job.rejected is not None:
             self._refuse(job.rejected)
@@ -415,6 +415,7 @@ class Control:
             return False
         before, self._snapshot, self._bundle = self._snapshot, snapshot, bundle
         self._rejected = None
+        self._changed = time.monotonic()
         self._prober.follow(snapshot)
         self.overrides.follow(snapshot)
         self._link.send({"kind": "accepted", "generation": snapshot.generation, "bundle": bundle})
@@ -510,6 +511,13 @@ class Control:
         """Return how many seconds ago the worker in *slot* told its status, and the status."""
         told = self._workers.get(slot)
         return None if told is None else (time.monotonic() - told.at, told.status)
+
+    async def settled(self) -> None:
+        """Wait until every worker serves what is in force, `SILENT` seconds after a change at most.
+
+        Also after our own start: whoever has only just begun has not heard from anybody yet.
+        """
+        await self._acknowledged(max(0.0, self._changed + SILENT - time.monotonic()))
 
     def behind(self, status: Mapping[str, Any]) -> bool:
         """Tell whether the worker with *status* serves something else than is in force."""

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
-from strangler.testing import Edge, Upstream, configuration, respond
+import contextlib
+import os
+import signal
+
+from strangler.testing import Edge, Upstream, configuration, respond, until
 
 HEALTH = {
     "path": "/healthcheck",
@@ -53,3 +57,62 @@ def test_pain_53_when_all_are_sick_all_are_tried_and_it_is_said(running):
         assert "upstream=materia" in edge.wait_log("upstream.panic")
         for number in range(10):
             edge.get(f"/{number}").expect(200)
+
+
+def checked(edge: Edge) -> tuple[int, list[str]]:
+    """Return the status of the health check, and what in it has failed."""
+    status, told = edge.admin_json("/-/healthcheck")
+    return status, [one["output"] for one in told["results"] if not one["passed"]]
+
+
+def test_no_monitor_is_alarmed_by_a_start(running):
+    """The first answer comes when workers have been heard of, also of a control that is new."""
+    with Upstream() as one:
+        cache = {"edge": "1s", "shared": "1m", "archive": "1h"}  # stores, which take time to open
+        routes = {"/**": {"to": "legacy", "cache": cache}}
+        text = configuration(routes, upstreams={"legacy": one})
+        edge = running(Edge(text, workers=2, ready=False))
+        answers = []
+
+        def answered() -> bool:
+            with contextlib.suppress(ConnectionRefusedError):
+                answers.append(checked(edge))
+            return bool(answers)
+
+        until(answered)
+        assert answers == [(200, [])]
+        workers = {one["pid"] for one in edge.admin_json("/-/workers")[1]["workers"]}
+        [control] = set(edge.pids[1:]) - workers
+        os.kill(control, signal.SIGKILL)
+        edge.wait_log("process.died process=control")
+        assert checked(edge) == (200, [])
+
+
+def test_no_monitor_is_alarmed_by_a_reload(running):
+    with Upstream() as one:
+        edge = running(Edge(configuration(upstreams={"legacy": one}), workers=2))
+        for number in range(5):
+            routes = {"/**": "legacy", f"/{number}": "legacy"}
+            edge.write(configuration(routes, upstreams={"legacy": one}))
+            told = edge.admin_json("/-/config")[1]
+            while told["generation"] < number + 2:
+                told = edge.admin_json("/-/config")[1]
+            assert checked(edge) == (200, [])
+
+
+def test_a_worker_that_does_not_come_is_told(running):
+    """Waiting is not for ever: who has said nothing for 5 s is not well."""
+    with Upstream() as one:
+        edge = running(Edge(configuration(upstreams={"legacy": one}), workers=2))
+        until(lambda: edge.admin_json("/-/ready")[0] == 200)
+        workers = [one["pid"] for one in edge.admin_json("/-/workers")[1]["workers"]]
+        [control] = set(edge.pids[1:]) - set(workers)
+        os.kill(workers[0], signal.SIGSTOP)
+        try:
+            os.kill(control, signal.SIGKILL)
+            edge.wait_log("process.died process=control")
+            status, failed = checked(edge)
+            assert status == 503
+            assert set(failed) == {"has not answered yet"}
+        finally:
+            os.kill(workers[0], signal.SIGCONT)

@@ -130,6 +130,9 @@ class Control:
     def rejection(self) -> str | None:
         return self.rejected
 
+    async def settled(self) -> None:
+        pass
+
     def told(self, slot: int):
         return (self.silent, self.status) if slot == 0 else None
 
