@@ -272,17 +272,22 @@ class Connection(asyncio.Protocol):
             self.transport.write(data)
 
     def pause_reading(self) -> None:
-        """Take no more of the request body for now; the body's time limit stands still."""
-        if not self.transport.is_closing():
+        """Take no more of the request body, or of the tunnel, for now; its time limit stands still.
+
+        Nothing where the body is complete: what follows it is the next request's, and nobody
+        would let it go on.
+        """
+        if (self._body is not None or self._tunnel) and not self.transport.is_closing():
             self.transport.pause_reading()
             self.server.waits_body.end(self)
 
     def resume_reading(self) -> None:
-        """Take more of the request body."""
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
-            if self._body is not None:
-                self.server.waits_body.start(self)
+        """Take more of the request body, or of the tunnel."""
+        if self._held or self.transport.is_closing():
+            return  # what waits is no body: it is read when it has its turn
+        self.transport.resume_reading()
+        if self._body is not None:
+            self.server.waits_body.start(self)
 
     @property
     def reading_body(self) -> bool:

@@ -45,7 +45,7 @@ from strangler.routing import AmbiguousPath
 from strangler.upstream import Upstream
 from strangler.wire.forward import interim_block, loops, response_block
 from strangler.wire.head import RequestHead, ResponseHead, members
-from strangler.wire.request import Via
+from strangler.wire.request import Via, hops_left
 
 _events = logging.getLogger("strangler.events")
 
@@ -389,9 +389,10 @@ class Edge:
         ) and b"\ncontent-type: application/grpc" in fields.lower:
             return RequestRejected(501, "gRPC: needs HTTP/2, this edge speaks HTTP/1.1"), ""
         if fields.max_forwards and head.method == b"OPTIONS":
-            if not fields.max_forwards.isdigit():
+            left = hops_left(fields.max_forwards)
+            if left is None:
                 return RequestRejected(400, "Max-Forwards: expected a number"), ""
-            if int(fields.max_forwards) == 0:
+            if not left:
                 return RequestRejected(204, "Max-Forwards: this far and no further"), ""
         return None
 

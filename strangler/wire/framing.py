@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from strangler.wire.forward import OURS
 from strangler.wire.head import FIELD_BLOCK, ResponseHead
 
 _CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
@@ -21,13 +22,12 @@ SIZE_LIMIT: Final = 1 << 48
 LINE_LIMIT: Final = 4096
 TRAILER_LIMIT: Final = 16384
 
-#: RFC 9110 §6.5.1: fields that frame, route, authenticate or control never count as trailers.
+#: RFC 9110 §6.5.1: fields that frame, route, authenticate or control never count as trailers, nor
+#: what the edge alone may say: some servers take trailers for fields.
 _NOT_IN_TRAILERS: Final = re.compile(
-    rb"(?i)(?:transfer[-_]encoding|content[-_](?:length|encoding|type|range)|trailer|host|te"
-    rb"|connection|keep-alive|upgrade|expect|max-forwards|range|if-[a-z-]+|authorization"
-    rb"|proxy-[a-z-]+|www-authenticate|set-cookie2?|cookie|cache-control|age|date|expires"
-    rb"|pragma|warning|vary|location|retry-after|via|forwarded|x[-_]forwarded[-_][a-z]+"
-    rb"|x[-_]real[-_]ip)"
+    rb"(?i)(?:" + OURS + rb"|content[-_](?:encoding|type|range)|trailer|host|max[-_]forwards|range"
+    rb"|if[-_][a-z_-]+|authorization|www-authenticate|set[-_]cookie2?|cookie|cache-control|age|date"
+    rb"|expires|pragma|warning|vary|location|retry-after)"
 )
 
 

@@ -23,6 +23,8 @@ _PRECONDITIONS: Final = re.compile(rb"\r\n(?:if-none-match|if-modified-since):[^
 _RANGE: Final = re.compile(rb"\r\n(?:range|if-range):[^\r]*")
 _AUTHORIZATION: Final = re.compile(rb"\r\nauthorization:[^\r]*")
 _MAX_FORWARDS: Final = re.compile(rb"\r\nmax-forwards:[^\r]*")
+#: The most hops that are counted; a larger number is lowered to it, as RFC 9110 §7.6.2 lets us.
+_MOST_HOPS: Final = 255
 
 
 class Request:
@@ -189,6 +191,14 @@ def compose(
     return _with_body_or_upgrade(head, fields, target, block, host_line)
 
 
+def hops_left(value: bytes) -> int | None:
+    """Return how many hops Max-Forwards *value* allows, at most 255; None: it is no number."""
+    if not value.isdigit():
+        return None
+    digits = value.lstrip(b"0")
+    return _MOST_HOPS if len(digits) > 3 else min(int(digits or b"0"), _MOST_HOPS)
+
+
 def _with_body_or_upgrade(
     head: RequestHead, fields: RequestFields, target: bytes, block: bytes, host_line: bytes | None
 ) -> Request:
@@ -211,7 +221,7 @@ def _with_body_or_upgrade(
     if fields.max_forwards and head.method == b"OPTIONS":
         ended = block + b"\r"
         block = without(ended, ended.lower(), _MAX_FORWARDS)[:-1]
-        block += b"\r\nMax-Forwards: %d" % (int(fields.max_forwards) - 1)
+        block += b"\r\nMax-Forwards: %d" % ((hops_left(fields.max_forwards) or 1) - 1)
     return Request(head.method, target, block, host_line, length, upgrade)
 
 

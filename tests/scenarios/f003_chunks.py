@@ -236,6 +236,8 @@ TRAILERS = [
             *("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP", "Via"),
             *("Proxy-Authorization", "Proxy-Connection", "Keep-Alive", "X_Forwarded_For"),
             *("content-length", "TRANSFER-ENCODING", "Content_Length", "Transfer_Encoding"),
+            *("X-Request-Id", "X-Client-IP", "X-Cluster-Client-IP", "True-Client-IP", "Proxy"),
+            *("X-Deadline-Ms", "Strangler-Shadow", "HTTP2-Settings", "Set_Cookie", "Max_Forwards"),
         )
     ),
     *(

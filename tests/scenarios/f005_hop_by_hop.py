@@ -313,6 +313,20 @@ FORWARDS = [
         methods=("OPTIONS",),
         rfc="9110 7.6.2",
     ),
+    valid(
+        "max-forwards-of-six-thousand-digits-is-lowered",
+        b"OPTIONS /hop HTTP/1.1\r\n" + H + b"Max-Forwards: " + b"9" * 6000 + b"\r\n\r\n",
+        check=has("Max-Forwards", "254"),
+        methods=("OPTIONS",),
+        rfc="9110 7.6.2: or the most that is supported",
+    ),
+    valid(
+        "max-forwards-with-zeros",
+        b"OPTIONS /hop HTTP/1.1\r\n" + H + b"Max-Forwards: 0005\r\n\r\n",
+        check=has("Max-Forwards", "4"),
+        methods=("OPTIONS",),
+        rfc="9110 7.6.2",
+    ),
     clean(
         "max-forwards-not-a-number",
         b"OPTIONS /hop HTTP/1.1\r\n" + H + b"Max-Forwards: x\r\n\r\n",

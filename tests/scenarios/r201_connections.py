@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 
 import pytest
 
@@ -238,6 +239,24 @@ def test_an_upload_waits_for_a_slow_origin_from_its_first_byte(scene: Scenario):
             connection.reading.set()
         sender.join(30)
         client.read("POST", timeout=30).expect(200)
+
+
+def test_a_form_that_waited_for_a_place_leaves_its_connection_usable(scene: Scenario):
+    """All of it had come, and more than is held ahead, before there was where to send it."""
+    free = threading.Event()
+    legacy = scene.upstream("legacy", options={"max_inflight": 1, "timeout": {"connect": "9s"}})
+    legacy.answers(respond())
+    legacy.on("/first", wait(free), respond())
+    scene.proxy()
+    first = scene.connect()
+    first.send(build("GET", "/first"))
+    legacy.wait_requests(1)
+    client = scene.connect()
+    client.send(build("POST", "/second", body=b"x" * 100_000))
+    time.sleep(0.5)  # the edge takes what the kernel has; if it hasn't, all is well anyway
+    free.set()
+    client.read("POST").expect(200)
+    client.get("/third").expect(200)
 
 
 def test_a_hundred_half_closed_readers_leave_nothing(edge, origin):

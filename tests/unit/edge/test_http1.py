@@ -233,6 +233,24 @@ def test_a_long_pipeline_is_not_read_ahead_without_bound(scene):
     assert scene.transport.reading
 
 
+def test_a_body_that_is_complete_is_not_waited_with(scene):
+    """What would let it go on again is its own end, which has passed."""
+    scene.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab")
+    scene.connection.pause_reading()
+    assert scene.transport.reading
+    scene.app.answer()
+    scene.feed(GET % 2)
+    assert scene.app.told[-1] == b"/2"
+
+
+def test_an_upstream_that_has_caught_up_does_not_let_in_what_is_held(scene):
+    body = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"
+    scene.feed(body + b"x" * 70_000)
+    assert not scene.transport.reading
+    scene.connection.resume_reading()
+    assert not scene.transport.reading
+
+
 def test_nothing_behind_a_close_is_executed(scene):
     scene.feed(b"GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + GET % 2)
     scene.app.answer()

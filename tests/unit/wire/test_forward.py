@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from strangler.wire.forward import forwarded_node, loops, request_block, response_block
@@ -118,3 +120,22 @@ def test_forwarded_nodes(address: str, node: bytes) -> None:
 def test_a_loop_is_seen_by_our_own_name_alone() -> None:
     assert loops(b"1.0 fred, 1.1 strangler-1a", b"strangler-1a")
     assert not loops(b"1.1 strangler-1ab, 1.1 x", b"strangler-1a")
+
+
+def test_ten_thousand_names_in_connection_cost_no_more_than_reading_them() -> None:
+    names = b", ".join(b"n%d" % number for number in range(9000))
+    raw = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: %b\r\nN8999: 1\r\nN: 2\r\n\r\n" % names
+    began = time.process_time()
+    fields = RequestHead.parse(raw).fields
+    read = time.process_time() - began
+    block = request_block(fields, trusted=False, keep_host=True)
+    assert block == b"\r\nHost: a\r\nN: 2"
+    assert time.process_time() - began - read < 10 * read + 0.01
+
+
+def test_an_upstream_may_name_as_many() -> None:
+    names = b", ".join(b"n%d" % number for number in range(9000))
+    raw = b"HTTP/1.1 200 OK\r\nConnection: %b\r\nN8999: 1\r\nn: 2\r\n\r\n" % names
+    head = ResponseHead.parse(raw)
+    assert head is not None
+    assert response_block(head) == b"\r\nn: 2"
