@@ -56,14 +56,15 @@ class Hedge:
 class Retry:
     """When an attempt may be followed by another.
 
-    tries: attempts after the first, 0-10 · methods: upper-case · budget: the share of an
+    tries: attempts after the first, 0-10 · methods: upper-case; unless named the safe ones
+    (RFC 9110 §9.2.1), but for TRACE, which the edge passes on to nobody · budget: the share of an
     upstream's attempts that may be retries · idempotency_key: lower-case name of the field whose
     presence makes any method safe to repeat.
     """
 
     tries: int = 1
     when: Failures = Failures(frozenset({"connect"}))
-    methods: frozenset[bytes] = frozenset({b"GET", b"HEAD"})
+    methods: frozenset[bytes] = frozenset({b"GET", b"HEAD", b"OPTIONS"})
     budget: float = 0.20
     backoff: Backoff = Backoff()
     idempotency_key: bytes | None = None

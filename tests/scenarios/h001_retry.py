@@ -54,6 +54,28 @@ def test_a_get_is_asked_once_more_where_the_route_says_so(failure, word, running
     assert (told["attempts"], told["retry"], told["error"]) == (2, "retry", "")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_what_is_safe_is_repeated_without_being_named(method, running, origin):
+    """RFC 9110 §9.2.1, but for TRACE: the edge passes none on."""
+    origin.forget().answers(close()).then(respond(204))
+    edge = site(running, origin, retry={"tries": 1, "when": ["incomplete"]})
+    with edge.client() as client:
+        client.send(build(method, "/r/s"))
+        assert client.read(method).status == 204
+    assert [one.method for one in origin.requests] == [method.encode()] * 2
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_pain_15_what_writes_is_not_repeated_without_being_named(method, running, origin):
+    """PUT and DELETE are idempotent by their definition (§9.2.2), not by every application's."""
+    origin.forget().answers(close()).then(respond(204))
+    edge = site(running, origin, retry={"tries": 1, "when": ["incomplete"]})
+    with edge.client() as client:
+        client.send(build(method, "/r/w"))
+        assert client.read(method).status == 502
+    assert len(origin.requests) == 1
+
+
 def test_what_is_not_listed_is_not_repeated(running, origin):
     origin.forget().answers(respond(503, "the service's own"))
     edge = site(running, origin, retry={"tries": 3, "when": ["connect"]})

@@ -64,7 +64,7 @@ RETRY: Final = Block(
         Option(
             name="methods",
             kind=Many(Method(), empty=True),
-            default="[GET, HEAD]",
+            default="[GET, HEAD, OPTIONS]",
             doc="Which methods are safe to repeat.",
         ),
         Option(

@@ -115,7 +115,8 @@ def test_backoff_doubles_up_to_the_cap_and_has_jitter_there_too() -> None:
 
 def test_repeatable_by_the_route_s_word() -> None:
     assert repeatable(replace(EVERYTHING, methods=frozenset({b"PUT"})), b"PUT", keyed=False)
-    assert not repeatable(EVERYTHING, b"OPTIONS", keyed=False)
+    assert repeatable(EVERYTHING, b"OPTIONS", keyed=False)
+    assert not repeatable(EVERYTHING, b"TRACE", keyed=False)
 
 
 WALL = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT
