@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import logging
 import math
 import os
 import secrets
-import signal
 import socket
 import ssl
 import sys
@@ -18,18 +16,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from strangler.config.diagnostics import ConfigRejected
 from strangler.config.load import guard_shrink, load, load_bundle
 from strangler.config.snapshot import Listen, ListenTls, Snapshot
 from strangler.config.watch import Watcher
 from strangler.control import process
-from strangler.control.client import Client, Unreachable, state_folder
+from strangler.control.client import state_folder
 from strangler.control.overrides import mark_of, read_copy
 from strangler.control.sessions import Sessions
 from strangler.control.signing import derived, signing_key
-from strangler.control.state import State
+from strangler.control.state import State, noted
 from strangler.control.stores import Store, make_store
 from strangler.control.tokens import Tokens
 from strangler.edge import sockets, tls, worker
@@ -333,8 +331,8 @@ class _Site:
             )
 
     def _forget_pid(self) -> None:
-        noted = _noted(self.state.folder)
-        if noted and noted.get("pid") == os.getpid():
+        told = noted(self.state.folder)
+        if told and told.get("pid") == os.getpid():
             with contextlib.suppress(OSError):
                 (self.state.folder / "supervisor.json").unlink()
 
@@ -467,133 +465,3 @@ def _is_trial() -> bool:
 
 def _tell_of_lost_lines(count: int, error: str) -> None:
     announce("access_log.dropped", level=logging.WARNING, lines=count, error=error)
-
-
-# -------------------------------------------------------------------- commands
-
-
-def upgrade(config: str, *, timeout: float = 90.0) -> int:
-    """Let the running site replace its own code and wait until it has; return the exit code."""
-    folder = state_folder(config)
-    before = _running(folder)
-    os.kill(before["pid"], signal.SIGUSR2)
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        time.sleep(0.1)
-        now = _noted(folder) or before
-        if now["ready"] != before["ready"]:
-            if now.get("upgrade_rejected"):
-                raise _Refused(f"the upgrade was rejected: {now['upgrade_rejected']}")
-            print(f"strangler: upgraded, pid {now['pid']}")
-            return 0
-    raise _Refused(f"no answer within {timeout:g} s; see the log of process {before['pid']}")
-
-
-def reload(config: str, *, yes: bool = False, admin: str = "") -> int:
-    """Let the running site read its configuration anew; print the outcome; return the exit code.
-
-    yes: confirm that many routes vanish.
-    """
-    try:
-        _, answer = Client.find(config, admin).post("/-/reload", {"yes": yes})
-    except Unreachable as problem:
-        raise _Refused(
-            f"{problem}\n    hint: {problem.hint}" if problem.hint else str(problem)
-        ) from None
-    if answer.get("ok"):
-        count = answer["routes"]
-        print(f"strangler: generation {answer['generation']}, {count} route{'s' * (count != 1)}")
-        return 0
-    for line in answer.get("text") or [answer.get("error")]:
-        print(line, file=sys.stderr)
-    return _REFUSED
-
-
-def _noted(folder: Path) -> dict[str, Any] | None:
-    try:
-        told = json.loads((folder / "supervisor.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return told if isinstance(told, dict) else None
-
-
-def _running(folder: Path) -> dict[str, Any]:
-    told = _noted(folder)
-    if told is not None:
-        try:
-            os.kill(int(told["pid"]), 0)
-            return told
-        except (OSError, KeyError, ValueError):
-            pass
-    raise _Refused(f"no site runs with the state folder {folder}")
-
-
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add serve, upgrade and reload; each sets ``run``, which takes the parsed arguments."""
-    one = commands.add_parser("serve", help="run the edge until it is told to stop")
-    one.add_argument("--config", default="routes.yaml", metavar="FILE")
-    one.add_argument(
-        "--listen",
-        action="append",
-        default=[],
-        metavar="ADDRESS",
-        help="HOST:PORT, [V6]:PORT, :PORT or unix:PATH, http:// or https:// before it; repeatable",
-    )
-    one.add_argument("--admin", default="", metavar="ADDRESS", help='address, or "none"')
-    one.add_argument("--workers", type=_count, metavar="N", help="default: one a core")
-    one.add_argument("--access-log", choices=("text", "json", "off"), default="text")
-    one.add_argument(
-        "--access-log-file", default="-", metavar="FILE", help="default: standard output"
-    )
-    one.add_argument("--log", choices=("text", "json"), default="text", help="form of events")
-    one.add_argument("--tls-cert", default="", metavar="FILE", help="PEM, with its chain")
-    one.add_argument("--tls-key", default="", metavar="FILE")
-    one.add_argument(
-        "--last-good",
-        action="store_true",
-        help="where the file is rejected, serve the configuration accepted last",
-    )
-    one.set_defaults(run=_run_serve)
-
-    one = commands.add_parser("upgrade", help="let the running site take up new code")
-    one.add_argument("--config", default="routes.yaml", metavar="FILE")
-    one.set_defaults(run=lambda given: _telling(upgrade, given.config))
-
-    one = commands.add_parser("reload", help="let the running site read its configuration anew")
-    one.add_argument("--config", default="routes.yaml", metavar="FILE")
-    one.add_argument("--admin", default=os.environ.get("STRANGLER_ADMIN", ""), metavar="ADDRESS")
-    one.add_argument("--yes", action="store_true", help="confirm that many routes vanish")
-    one.set_defaults(
-        run=lambda given: _telling(reload, given.config, yes=given.yes, admin=given.admin)
-    )
-
-
-def _run_serve(given: argparse.Namespace) -> int:
-    return serve(
-        Options(
-            config=given.config,
-            listen=tuple(given.listen),
-            admin=given.admin,
-            workers=given.workers,
-            access_log=given.access_log,
-            access_file=given.access_log_file,
-            log=given.log,
-            tls_cert=given.tls_cert,
-            tls_key=given.tls_key,
-            last_good=given.last_good,
-        )
-    )
-
-
-def _telling(command: Callable[..., int], *args: Any, **kwargs: Any) -> int:
-    try:
-        return command(*args, **kwargs)
-    except _Refused as refused:
-        print(f"strangler: {refused}", file=sys.stderr)
-        return _FAILED
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
-        raise argparse.ArgumentTypeError(f"expected 1-1024, got {text!r}")
-    return int(text)

@@ -23,28 +23,9 @@ from strangler.cli import (
     parity,
     purge,
     rollout,
+    serving,
     start,
     watching,
-)
-
-#: The commands that ask a running site, for an override or about them.
-OVERRIDING = (
-    *("toggle", "undo", "overrides", "drain", "breaker", "cache-mode", "fault", "freeze"),
-    *("shadows", "maintenance", "priority", "audit", "token"),
-    *("rollout", "promote", "hold", "back", "arm"),
-)
-WATCHING = ("status", "top", "tail", "errors")
-_OWN = (
-    "check",
-    "explain",
-    "routes",
-    "schema",
-    "init",
-    "purge",
-    "cache",
-    "parity",
-    *OVERRIDING,
-    *WATCHING,
 )
 
 
@@ -52,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        given = parser(arguments).parse_args(arguments)
+        given = parser().parse_args(arguments)
         return int(given.run(given))
     except BrokenPipeError:
         # Who reads the answer has seen enough (`| head`); say nothing more, also not at exit.
@@ -62,11 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Return the parser of all commands.
-
-    Those that run a site need its engine: it is imported unless *arguments* begin with another.
-    """
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     whole = argparse.ArgumentParser(
         prog="strangler",
         description="Replace a Django monolith route by route. routes.yaml says who answers.",
@@ -74,6 +52,7 @@ def parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    serving.add_commands(commands)
     start.add_commands(commands)
     check.add_commands(commands)
     explain.add_commands(commands)
@@ -84,8 +63,4 @@ def parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     audit.add_commands(commands)
     rollout.add_commands(commands)
     watching.add_commands(commands)
-    if not arguments or arguments[0] not in _OWN:
-        from strangler import app
-
-        app.add_commands(commands)
     return whole

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from strangler.config.load import bundle
 from strangler.config.snapshot import Snapshot
@@ -45,6 +46,15 @@ def replace_file(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def noted(folder: Path) -> dict[str, Any] | None:
+    """Return what the supervisor that runs with *folder* has left word of; None without one."""
+    try:
+        told = json.loads((folder / "supervisor.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return told if isinstance(told, dict) else None
 
 
 class State:

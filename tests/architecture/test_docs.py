@@ -100,7 +100,7 @@ def test_commands_exist(page: str, command: str, targets: set[str]) -> None:
     if program == "make":
         assert arguments and set(arguments) <= targets
     elif program == ".venv/bin/strangler":
-        given = parser(arguments).parse_args(arguments)
+        given = parser().parse_args(arguments)
         assert given.run
     elif program == "curl":
         assert re.fullmatch(r"http://localhost:80[01]0/\S*", arguments[-1])

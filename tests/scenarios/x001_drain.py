@@ -229,12 +229,9 @@ def test_sockets_of_systemd_are_served_and_kept_over_an_upgrade(legacy, tmp_path
 
 
 SERVE = """
-import argparse, sys
-from strangler import app
-parser = argparse.ArgumentParser()
-app.add_commands(parser.add_subparsers(required=True))
-given = parser.parse_args()
-sys.exit(given.run(given))
+import sys
+from strangler.cli import main
+sys.exit(main())
 """
 
 
