@@ -38,6 +38,11 @@ _FLAGS: Final = frozenset(
     {b"no-store", b"public", b"must-revalidate", b"proxy-revalidate", b"must-understand"}
 )
 _FLAGS_OR_FIELDS: Final = frozenset({b"no-cache", b"private"})
+#: Fields that a stored response can't be understood, or judged, without.
+_ESSENTIAL: Final = frozenset(
+    {b"cache-control", b"content-encoding", b"content-length", b"content-range", b"content-type",
+     b"date", b"expires", b"transfer-encoding", b"vary", *TARGETED}
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +99,7 @@ def of_response(fields: Fields) -> Directives:
                     return directives
     found = fields.all(b"cache-control")
     if not found:
-        return _NONE
+        return NO_DIRECTIVES
     return _read(split(found), "cache-control")
 
 
@@ -207,12 +212,19 @@ def _directives(
 
 
 def _field_names(argument: Argument) -> frozenset[bytes]:
-    """Return the names in a qualified directive; none at all where one of them is no name."""
+    """Return the names in a qualified directive; none at all where it is to be unqualified.
+
+    That is where one of them is no name, or names what the rest makes no sense without: the safe
+    reading, which §5.2.2.4 and §5.2.2.7 know of.
+    """
     if argument is None:
         return frozenset()
     names = [part.strip(b" \t").lower() for part in argument.split(b",")]
-    names = [name for name in names if name]
-    return frozenset(names) if all(map(_NAME.fullmatch, names)) else frozenset()
+    found = frozenset([name for name in names if name])
+    if found & _ESSENTIAL or not all(map(_NAME.fullmatch, found)):
+        return frozenset()
+    return found
 
 
-_NONE: Final = Directives()
+#: What a response without any says.
+NO_DIRECTIVES: Final = Directives()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
@@ -25,6 +26,9 @@ _NOT_STORED: Final = frozenset(
     {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"age",
      b"set-cookie"}
 )  # fmt: skip
+_COOKIE: Final = frozenset({b"set-cookie"})
+#: A directive that names fields, or may.
+_QUALIFIED: Final = re.compile(rb"(?:private|no-cache)=")
 #: Statuses that have neither content nor Content-Length (RFC 9110 §8.6).
 _WITHOUT_LENGTH: Final = frozenset({204, 304})
 
@@ -110,7 +114,7 @@ def kept(fields: Fields, directives: Directives) -> Pairs:
     """Return the fields that are stored (RFC 9111 §3.1), Content-Length apart.
 
     Set-Cookie is never among them: where the route stores the response nevertheless, its first
-    reader got the cookie, and a second one must not.
+    reader gets the cookie (`own_lines`), and a second one must not.
     """
     dropped = _NOT_STORED | directives.unstored
     for value in fields.all(b"connection"):
@@ -122,6 +126,22 @@ def kept(fields: Fields, directives: Directives) -> Pairs:
         and lower != b"content-length"
         and not lower.startswith(b"proxy-")
     ]
+
+
+def own_lines(response: Fields, governing: Fields) -> bytes:
+    """Return the lines that only the reader whose request was sent may have, each behind a CRLF.
+
+    Set-Cookie, and what *governing* (the response's fields, or those that a 304 has updated) says
+    is private or to be checked: they are not stored (§5.2.2.4, §5.2.2.7).
+    """
+    names: frozenset[bytes] = frozenset()
+    if _QUALIFIED.search(governing.lower):
+        names = of_response(governing).unstored
+    if b"\nset-cookie:" in response.lower:
+        names |= _COOKIE
+    if not names:
+        return b""
+    return b"".join([b"\r\n%b: %b" % pair for pair in response.pairs() if pair[0].lower() in names])
 
 
 def described(stored: Stored, fields: Fields) -> Stored:

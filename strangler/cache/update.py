@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from strangler.cache import dates, ranges
-from strangler.cache.directives import of_response
+from strangler.cache.directives import NO_DIRECTIVES, of_response
 from strangler.cache.fields import block, lines
 from strangler.cache.freshness import bound, initial_age, lifetime, windows
 from strangler.cache.policy import CachePolicy
@@ -69,7 +69,7 @@ def freshened(
     """
     new = [
         pair
-        for pair in kept(response, heeded(of_response(response), policy))
+        for pair in kept(response, NO_DIRECTIVES)
         if stored.span is None or pair[0].lower() != b"content-range"
     ]
     if b"date" not in response:
@@ -77,6 +77,9 @@ def freshened(
     merged = _merged(stored.fields.pairs(), new)
     fields = block(lines(merged))
     directives = heeded(of_response(fields), policy)
+    if directives.unstored:  # by what this response says, or by what an earlier one said
+        merged = [pair for pair in merged if pair[0].lower() not in directives.unstored]
+        fields = block(lines(merged))
     limit = bound(policy, stored.status)
     life = lifetime(fields, stored.status, directives, received=received, default=limit, cap=limit)
     stale = windows(directives, policy)

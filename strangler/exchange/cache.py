@@ -203,7 +203,7 @@ class Cache:
             exchange.head,
             exchange.request_upstream(),
             exchange.tags(),
-            origin=(exchange.scheme, exchange.head.authority),
+            origin=exchange.origin,
             lookup=lookup,
             body=body,
             shared=shared,
@@ -267,7 +267,7 @@ class Cache:
         if effect == "stale":
             self.copies.forget(standby.stored)
         elif effect == "update":
-            shown = self.edge.shown(exchange.plan, exchange.upstream, head, exchange)
+            shown = self.edge.shown(exchange.plan, exchange.upstream, head, *exchange.origin)
             now = time.time()
             policy = exchange.cached.policy
             stored, reason = update.freshened(
@@ -281,7 +281,7 @@ class Cache:
     ) -> Keeping | None:
         """Return what keeps a POST's response for GET, where it is one (RFC 9110 §9.3.3)."""
         now = time.time()
-        shown = self.edge.shown(plan, exchange.upstream, head, exchange)
+        shown = self.edge.shown(plan, exchange.upstream, head, *exchange.origin)
         planned = store.plan(
             exchange.head,
             shown,

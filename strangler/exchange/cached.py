@@ -77,6 +77,11 @@ class CachedExchange(Exchange):
         """Return what the route says of caching."""
         return self._cached
 
+    @property
+    def origin(self) -> tuple[bytes, bytes]:
+        """Return the scheme and the authority that its reader asked by."""
+        return self.scheme, self._head.authority
+
     def begin(self, plan: Plan, decision: Decision, match: Match[Route]) -> Exchange | None:
         """Ask the cache first."""
         cached = plan.cached
@@ -436,9 +441,9 @@ class CachedExchange(Exchange):
         if self.private_lines:
             line = head.index(b"\r\n")
             head = head[:line] + private(head[line:])
-        cookies = told.cookies + self.private_lines
-        if cookies:
-            lines += cookies[2:] + b"\r\n"
+        own = told.own + self.private_lines
+        if own:
+            lines += own[2:] + b"\r\n"
         if self._rung is not None:
             lines += self._fallen()[2:] + b"\r\n"
         if chunked:

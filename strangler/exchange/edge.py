@@ -321,10 +321,10 @@ class Edge:
         return True
 
     def shown(
-        self, plan: Plan, upstream: Upstream, head: ResponseHead, to: Exchange
+        self, plan: Plan, upstream: Upstream, head: ResponseHead, scheme: bytes, authority: bytes
     ) -> ResponseHead:
-        """Return *head* as the reader of *to* may see it."""
-        block = self.mended(plan, upstream, head, to.scheme, to.head.authority)
+        """Return *head* as readers at this origin may see it."""
+        block = self.mended(plan, upstream, head, scheme, authority)
         shown = ResponseHead.parse(b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, block))
         assert shown is not None
         return shown

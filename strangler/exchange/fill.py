@@ -343,10 +343,11 @@ class Fill:
             self.cache.copies.forget(old)
             self._ask(anew=True)
             return
+        shown = self._shown(head)
         stored, reason = update.freshened(
             old,
             self._head,
-            head,
+            shown,
             self._cached.policy,
             requested=self._requested,
             received=time.time(),
@@ -357,7 +358,9 @@ class Fill:
             self.cache.refused(reason, self._plan, self.key)
             self.cache.copies.forget(old)
         told = Told(tier=self._tier, forward=self.lookup.forward, status=304, kept=reason is None)
+        own = store.own_lines(shown, stored.fields)
         for reader in self._take_readers():
+            told.own = own if reader.head is self._head else b""
             self._serve(reader, stored, self._body, told)
         self._end()
 
@@ -371,9 +374,7 @@ class Fill:
         self._end()
 
     def _started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
-        block = self.cache.edge.mended(self._plan, self._upstream, head, *self._origin)
-        shown = ResponseHead.parse(b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, block))
-        assert shown is not None
+        shown = self._shown(head)
         planned = store.plan(
             self._head,
             shown,
@@ -404,17 +405,13 @@ class Fill:
         self._planned = planned
         if self._stream.passing:
             self._spill_over()
-        told = self._told()
-        if b"set-cookie" in shown.notable:
-            told.cookies = b"".join(
-                b"\r\nSet-Cookie: " + value for value in shown.all(b"set-cookie")
-            )
+        own = store.own_lines(shown, shown)
         overtaken = self.overtaken()
         for number, reader in enumerate(self._take_readers()):
             if self._suits(planned, reader) and not (overtaken and reader in self._late):
-                reader.serve_stream(
-                    planned, self._stream, told if not number else self._told(collapsed=True)
-                )
+                told = self._told(collapsed=number > 0)
+                told.own = own if reader.head is self._head else b""
+                reader.serve_stream(planned, self._stream, told)
             else:
                 reader.again()
         self._feed(payload, body)
@@ -545,6 +542,10 @@ class Fill:
         self._end()
 
     # Small steps.
+
+    def _shown(self, head: ResponseHead) -> ResponseHead:
+        """Return *head* as readers may see it."""
+        return self.cache.edge.shown(self._plan, self._upstream, head, *self._origin)
 
     def _suits(self, stored: Stored, reader: Reader) -> bool:
         fields = reader.head.fields

@@ -65,11 +65,11 @@ class Reader(Protocol):
 
 
 class Told:
-    """What a reader is told of how its response came: for Cache-Status, and the Set-Cookie lines
-    (each behind its CRLF) that only the reader whose request was sent may have.
+    """What a reader is told of how its response came: for Cache-Status, and *own*: the lines that
+    only the reader whose request was sent may have (`store.own_lines`).
     """
 
-    __slots__ = ("collapsed", "cookies", "forward", "kept", "stale", "status", "tier")
+    __slots__ = ("collapsed", "forward", "kept", "own", "stale", "status", "tier")
 
     def __init__(
         self,
@@ -79,10 +79,10 @@ class Told:
         status: int | None = None,
         kept: bool = False,
         collapsed: bool = False,
-        cookies: bytes = b"",
+        own: bytes = b"",
         stale: bool = False,
     ) -> None:
-        self.cookies = cookies
+        self.own = own
         self.stale = stale
         self.tier = tier
         self.forward = forward

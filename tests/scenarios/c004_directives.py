@@ -50,7 +50,12 @@ STORING = [
     never("private-and-no-store", control("private, no-store"), "no-store"),
     Story(
         "private-that-names-fields",
-        origin(control('private="x-user", max-age=60', ("X-User", "ana"), ("X-Other", "1"))),
+        # The one whose request was sent gets the field; it is kept for nobody else.
+        origin(
+            control('private="x-user", max-age=60', ("X-User", "ana"), ("X-Other", "1")),
+            has={"X-User": "ana"},
+            stored=True,
+        ),
         hit(has={"X-Other": "1"}, lacks=("X-User",)),
         rfc="9111 5.2.2.7",
     ),
@@ -91,16 +96,26 @@ CHECKING = [
     ),
     Story(
         "no-cache-that-names-a-field",
-        origin(control('no-cache="a", max-age=60', ("A", "1"), ("B", "2"))),
+        origin(control('no-cache="a", max-age=60', ("A", "1"), ("B", "2")), has={"A": "1"}),
         hit(has={"B": "2"}, lacks=("A",)),
         rfc="9111 5.2.2.4",
     ),
     Story(
         "no-cache-that-names-fields",
-        origin(control('no-cache="a, b", max-age=60', ("A", "1"), ("B", "2"), ("C", "3"))),
+        origin(
+            control('no-cache="a, b", max-age=60', ("A", "1"), ("B", "2"), ("C", "3")),
+            has={"A": "1", "B": "2"},
+        ),
         hit(has={"C": "3"}, lacks=("A", "B")),
         rfc="9111 5.2.2.4",
     ),
+    # What names a field that the content can't be understood without is the unqualified one.
+    asked_about(
+        "no-cache-that-names-the-coding",
+        control('no-cache="Content-Encoding", max-age=60', V1, ("Content-Encoding", "x")),
+    ),
+    asked_about("no-cache-that-names-date", control('no-cache="x, date", max-age=60', V1)),
+    never("private-that-names-the-type", control('private="content-type", max-age=60'), "private"),
     Story(
         "no-cache-then-changed",
         origin(control("no-cache", V1)),

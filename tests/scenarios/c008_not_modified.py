@@ -163,10 +163,27 @@ OTHER = [
     Story(
         "304-set-cookie-is-not-shared",
         origin(control("max-age=0", TAG)),
-        confirmed(control("max-age=60", TAG, ("Set-Cookie", "sessionid=ana"))),
+        confirmed(control("max-age=60", TAG, ("Set-Cookie", "sessionid=ana")),
+                  has={"Set-Cookie": "sessionid=ana"}),
         # Kept or not: nobody else gets that cookie.
         hit(number=0, lacks=("Set-Cookie",)),
         rfc="9111 7.3",
+    ),
+    Story(
+        "304-with-a-field-that-may-not-be-kept",
+        origin(control('private="x-user", max-age=30', TAG, ("X-User", "ana"), ("Age", "60"))),
+        # The directive was said with the first answer, and holds on.
+        confirmed(Given(fields=[TAG, ("X-User", "eva"), ("X-A", "1")]),
+                  has={"X-User": "eva", "X-A": "1"}),
+        hit(number=0, has={"X-A": "1"}, lacks=("X-User",)),
+        rfc="9111 5.2.2.7",
+    ),
+    Story(
+        "304-that-begins-to-forbid-a-field",
+        origin(control("max-age=0", TAG, ("X-User", "ana"))),
+        confirmed(control('max-age=60, no-cache="x-user"', TAG), lacks=("X-User",)),
+        hit(number=0, lacks=("X-User",)),
+        rfc="9111 5.2.2.4",
     ),
     Story(
         "304-of-one-variant",
@@ -206,6 +223,30 @@ def test_a_304_about_something_else_is_not_believed():
         edge.get("/origin/mismatch").expect(200, body="second", ETag='"v2"')
         edge.get("/origin/mismatch").expect(200, body="second")
         assert ["if-none-match" in each for each in source.requests] == [False, True, False]
+
+
+def test_a_304s_fields_are_edited_and_repaired():
+    """What readers may not see of a 200 they may not see by way of a 304 either."""
+    routes = {
+        "/edited/**": {
+            "to": "app",
+            "cache": "origin",
+            "headers": {"response": {"remove": ["X-Powered-By"], "set": {"X-Edge": "1"}}},
+        }
+    }
+    with Upstream() as source, Edge(cached(source, routes=routes)) as edge:
+        inner = f"{source.url}/edited/here"
+        source.reply(200, "first", cache_control="max-age=0", etag='"v1"', content_location=inner)
+        source.then_reply(
+            304, "", cache_control="max-age=60", etag='"v1"', x_powered_by="Django",
+            content_location=inner, x_edge="of the origin",
+        )  # fmt: skip
+        first = edge.get("/edited/page").expect(200, body="first", X_Edge="1")
+        for _ in range(2):
+            later = edge.get("/edited/page").expect(200, body="first", X_Edge="1")
+            assert "x-powered-by" not in later
+            assert later.get("content-location") == first.get("content-location")
+        assert len(source.requests) == 2
 
 
 @pytest.mark.parametrize("story", UPDATED, ids=str)

@@ -253,6 +253,24 @@ def test_the_leader_leaves(edge, origin):
     assert asked(origin, path) == 1
 
 
+def test_the_leader_leaves_and_nobody_gets_its_cookie(edge, origin):
+    path = "/cookies-stored/leader-leaves"
+    go = threading.Event()
+    origin.on(path, numbered([*MINUTE, ("Set-Cookie", "sessionid=ana")], go))
+    ana = edge.client()
+    ana.send(build("GET", path))
+    at_origin(origin, path)
+    others = crowd(edge, 3, path)
+    time.sleep(SETTLE)
+    ana.reset()
+    time.sleep(SETTLE)
+    go.set()
+    for each in others.answers():
+        each.expect(200)
+        assert "set-cookie" not in each
+    assert asked(origin, path) == 1
+
+
 def test_the_leader_leaves_in_mid_content(edge, origin):
     path = "/origin/deserted-later"
     more = threading.Event()

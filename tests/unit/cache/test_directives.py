@@ -72,6 +72,8 @@ def test_paragraph_1_two_lines_are_one_list() -> None:
         (b"private=", "private"),
         (b'private=""', "private"),
         (b'private="not a name"', "private"),
+        (b'private="x, Content-Type"', "private"),
+        (b"no-cache=vary", "no_cache"),
         (b"No-StOrE", "no_store"),
         (b"no-store=1", "no_store"),
         (b"no-store =x", "no_store"),
