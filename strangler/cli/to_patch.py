@@ -7,7 +7,7 @@ import argparse
 
 from strangler.cli.output import answer, ask, complain, count, load_or_say
 from strangler.config.patch import Patch, Unpatchable, patch, write
-from strangler.rollout import Stage, parse_stage
+from strangler.rollout import Overrides, Stage
 
 
 def to_patch(given: argparse.Namespace) -> int:
@@ -23,11 +23,7 @@ def to_patch(given: argparse.Namespace) -> int:
         if status:
             complain(str(told.get("error")))
         return 2
-    stages: dict[str, Stage] = {}
-    for one in told["overrides"]:
-        key = one["subject"].removeprefix("route:")
-        if one["kind"] == "stage" and given.route in (None, key):
-            stages[key] = parse_stage(one["value"])
+    stages = Overrides.parse(told).stages(given.route or "")
     if not stages:
         where = "any route" if given.route is None else given.route
         return _refuse(given, f"no stage of {where} is overridden now: nothing to write")

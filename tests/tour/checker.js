@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a checker of accessibility asks of any page, as far as a script can tell.
 const wrong = [];
-const seen = (one) => one.getClientRects().length && getComputedStyle(one).visibility !== "hidden";
+const seen = (one) => one.getClientRects().length && one.checkVisibility({ visibilityProperty: true });
 const named = (one) => (one.getAttribute("aria-label") || one.innerText || one.labels?.[0]?.innerText
   || one.getAttribute("aria-labelledby") || one.title || "").trim();
 for (const one of document.querySelectorAll("button, a[href], input, select, textarea, summary")) {
@@ -24,6 +24,10 @@ levels.forEach((level, i) => i && level > levels[i - 1] + 1 && wrong.push("a lev
 if (document.querySelectorAll("main").length !== 1) wrong.push("not one main");
 if (!document.documentElement.lang) wrong.push("no language");
 if (document.documentElement.scrollWidth > innerWidth) wrong.push("scrolls sideways");
+for (const one of document.querySelectorAll("table, pre")) {
+  const most = one.parentElement.getBoundingClientRect().right + 1;
+  if (seen(one) && !one.closest(".scroll") && one.getBoundingClientRect().right > most) wrong.push("sticks out: " + one.innerText.slice(0, 40));
+}
 for (const one of document.querySelectorAll("button, nav a, select, input:not([type=radio])")) {
   const box = one.getBoundingClientRect();
   if (seen(one) && (box.height < 24 || box.width < 24)) wrong.push("small: " + named(one));

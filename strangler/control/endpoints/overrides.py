@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
+from strangler.config.patch import Unpatchable, patch
 from strangler.control.choice import owners_of, read_choice, read_reason, refuse_unknown
-from strangler.control.endpoint import Endpoint
+from strangler.control.endpoint import Endpoint, Parameter
 from strangler.control.handler import Handler, Rejected
 from strangler.control.stores import Unrecorded
 from strangler.rollout import Override
@@ -107,6 +109,22 @@ async def _preview(asked: Handler) -> Told:
     }
 
 
+async def _patch(asked: Handler) -> Told:
+    """Tell the edit that makes what is in force the file's own; the same as `--to-patch` prints."""
+    snapshot, key = asked.view.snapshot, asked.get_query_argument("route", "", strip=False)
+    stages = asked.view.overrides.overrides.stages(key)
+    if not stages:
+        raise Rejected(404, f"no stage of {key[:200] or 'any route'} is overridden now")
+    try:
+        patches, _ = await asyncio.get_running_loop().run_in_executor(None, patch, snapshot, stages)
+    except Unpatchable as why:
+        raise Rejected(409, str(why)) from None
+    return {
+        "stages": {route: str(stage) for route, stage in stages.items()},
+        "patch": "".join(one.diff() for one in patches),
+    }
+
+
 def _may(asked: Handler) -> Any:
     def may(one: Override) -> None:
         asked.permit(owners_of(one.subject, asked.view.snapshot), one.subject)
@@ -175,6 +193,20 @@ ROWS: Final = (
             },
             "required": ["version", "overrides", "store"],
         },
+    ),
+    Endpoint(
+        method="GET",
+        path="/-/overrides/patch",
+        answer=_patch,
+        doc="the edit of routes.yaml that makes the stages in force its own; changes nothing",
+        access="viewer",
+        query=(Parameter(name="route", doc="a route's key; without it, every stage in force"),),
+        told={
+            "type": "object",
+            "properties": {"stages": {"type": "object"}, "patch": {"type": "string"}},
+            "required": ["stages", "patch"],
+        },
+        also=(404, 409),
     ),
     Endpoint(
         method="GET",

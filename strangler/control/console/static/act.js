@@ -1,133 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The buttons: what each does, the sheet that shows what it would change and asks for a reason and
-// a time, and the notice afterwards that offers to undo it.
+// The buttons: each opens the sheet that shows what it would change and asks for a reason and a
+// time, and a notice afterwards offers to undo it.
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
-import { rate, share, spoken } from "./format.js";
+import { left, rate, share, spoken } from "./format.js";
+import { ACTIONS, TIMES, chosen, comesTo, inForce } from "./actions.js";
 import { SignIn } from "./signin.js";
+import { ToFile } from "./tofile.js";
 import { Refused, ask, refresh, useAnswer, useEdge } from "./store.js";
-
-const TIMES = [
-  ["15m", "15 min"],
-  ["30m", "30 min"],
-  ["2h", "2 h"],
-  ["8h", "8 h"],
-];
-
-const subject = (on) => (on.key ? `route:${on.key}` : "site");
-const stage = (value) => (route) => ({ kind: "stage", subject: `route:${route.key}`, value });
-
-// name: what its sheet says and what is sent. `choices` asks for a value first; `path` is where it
-// is posted if it is no plain override, `preview` then the override that it comes to; `rollout` is
-// what the sheet shows of the route's rollout; `timed` false: it has no end of its own; `bare`: it
-// asks neither why nor for how long.
-const ACTIONS = {
-  legacy: {
-    title: (route) => ["Back to legacy", route.key],
-    verb: "Back to legacy",
-    danger: true,
-    path: "/-/back",
-    body: (route) => ({ route: route.key, to: "legacy" }),
-    preview: stage("legacy"),
-    rollout: "readiness",
-    reason: (route) => (route.verdict && route.verdict !== "good" && route.why) || "",
-    done: (route) => `${route.key} is back on legacy`,
-  },
-  stage: {
-    title: (route) => ["Set the stage", route.key],
-    verb: "Set it",
-    choices: (route) => ["legacy", "shadow 10%", "canary 1%", "canary 5%", "canary 10%", "canary 25%", "canary 50%", "live"].filter((one) => one !== route.stage.effective),
-    free: "or another, such as canary 15%",
-    body: (route, value) => stage(value)(route),
-    done: (route, value) => `${route.key} is ${value}`,
-  },
-  promote: {
-    title: (route) => ["Promote", route.key],
-    verb: "Promote",
-    path: "/-/promote",
-    timed: false,
-    rollout: "next",
-    body: (route) => ({ route: route.key }),
-    done: (route) => `${route.key} goes on a step`,
-  },
-  hold: {
-    title: (route) => ["Hold", route.key],
-    verb: "Hold",
-    path: "/-/hold",
-    body: (route) => ({ route: route.key }),
-    done: (route) => `${route.key} stays where it is`,
-  },
-  back: {
-    title: (route) => ["One step back", route.key],
-    verb: "One step back",
-    path: "/-/back",
-    rollout: "back",
-    body: (route) => ({ route: route.key }),
-    done: (route) => `${route.key} is one step back`,
-  },
-  cache: {
-    title: (on) => ["Cache mode", on.key || "the whole site"],
-    verb: "Set it",
-    choices: () => ["stale_only", "archive_only", "bypass"],
-    told: { stale_only: "serve what is stored, ask nobody", archive_only: "serve the archive's copies", bypass: "store and serve nothing" },
-    body: (on, value) => ({ kind: "cache", subject: subject(on), value }),
-    done: (on, value) => `${on.key || "The site"}: cache ${value}`,
-  },
-  maintenance: {
-    title: (on) => ["Maintenance page", on.key || "the whole site"],
-    verb: "Show the page",
-    danger: true,
-    body: (on) => ({ kind: "maintenance", subject: subject(on), value: true }),
-    done: (on) => `${on.key || "The site"} shows the maintenance page`,
-  },
-  drain: {
-    title: (upstream) => ["Drain", upstream.name],
-    verb: "Drain",
-    danger: true,
-    choices: (upstream) => (upstream.endpoints.length > 1 ? [...upstream.endpoints, "all of it"] : ["all of it"]),
-    body: (upstream, value) => ({ kind: "drain", subject: value === "all of it" ? `upstream:${upstream.name}` : `endpoint:${upstream.name} ${value}`, value: true }),
-    done: (upstream, value) => `${value === "all of it" ? upstream.name : value} gets nothing new`,
-  },
-  priority: {
-    title: (route) => ["Priority", route.key],
-    verb: "Set it",
-    choices: () => ["low", "normal", "high"],
-    told: { low: "the first to be refused when the edge is short", normal: "as the file says nothing", high: "the last to be refused" },
-    body: (route, value) => ({ kind: "priority", subject: `route:${route.key}`, value }),
-    done: (route, value) => `${route.key}: priority ${value}`,
-  },
-  purge: {
-    title: (route) => ["Purge", route.key],
-    verb: "Purge",
-    danger: true,
-    path: "/-/purge",
-    bare: true,
-    choices: () => ["make stale", "remove"],
-    told: { "make stale": "asked for anew; where nobody answers, the old copy still serves", remove: "gone from every tier" },
-    body: (route, value) => ({ route: route.key, soft: value === "make stale" }),
-    done: (route) => `${route.key} is purged`,
-  },
-  breaker: {
-    title: (upstream) => ["Force the breaker", upstream.name],
-    verb: "Force it",
-    choices: () => ["forced_open", "forced_closed"],
-    told: { forced_open: "ask it nothing: fall back at once", forced_closed: "ask it, whatever it answers" },
-    body: (upstream, value) => ({ kind: "breaker", subject: `upstream:${upstream.name}`, value }),
-    done: (upstream, value) => `${upstream.name}: breaker ${value}`,
-  },
-  freeze: {
-    title: () => ["Freeze all stage moves", "the whole site"],
-    verb: "Freeze",
-    body: () => ({ kind: "freeze", subject: "site", value: true }),
-    done: () => "No stage moves by itself",
-  },
-  shadows: {
-    title: () => ["Stop all shadows", "the whole site"],
-    verb: "Stop them",
-    body: () => ({ kind: "shadows", subject: "site", value: "stop" }),
-    done: () => "No request is copied",
-  },
-};
 
 let open = () => {};
 let notify = () => {};
@@ -150,6 +30,14 @@ export async function undo(override) {
     notify({ text: `Not undone: ${problem.message}`, bad: true });
   }
   refresh();
+}
+
+// The button of an action, which says what is in force of it.
+export function Do({ name, on = {}, state, children, look = "", label }) {
+  const [one, ...more] = inForce(state.overrides, name, on);
+  return html`<button type="button" class=${one ? `in-force ${look}` : look} aria-label=${label} onClick=${() => act(name, on)}>
+    ${children}${one && html`<small>${more.length ? `${more.length + 1} in force` : `${spoken(one.value)}, ${left(one.expires, state.time)}`}</small>`}
+  </button>`;
 }
 
 // ---------------------------------------------------------------- the sheet
@@ -181,14 +69,16 @@ function Asking({ asked, state, close }) {
     return html`<${SignIn} title=${title} done=${then} close=${close} />`;
   }
   if (asked.name === "signin" || asked.name === "undo") return null;
-  return html`<${Form} action=${ACTIONS[asked.name]} on=${asked.on} state=${state} close=${close} />`;
+  if (asked.name === "file") return html`<${ToFile} route=${asked.on} close=${close} />`;
+  return html`<${Form} name=${asked.name} on=${asked.on} state=${state} close=${close} />`;
 }
 
-function Form({ action, on, state, close }) {
-  const choices = action.choices?.(on);
-  const [value, setValue] = useState(choices?.[0]);
-  const [free, setFree] = useState("");
-  const [time, setTime] = useState("30m");
+function Form({ name, on, state, close }) {
+  const action = ACTIONS[name];
+  const times = action.times || TIMES;
+  const [picked, setPicked] = useState({});
+  const [typed, setTyped] = useState({});
+  const [time, setTime] = useState(times[1][0]);
   const [reason, setReason] = useState(action.reason?.(on) || "");
   const [preview, setPreview] = useState(null);
   const [busy, setBusy] = useState(false);
@@ -197,15 +87,22 @@ function Form({ action, on, state, close }) {
   const field = useRef(null);
   const button = useRef(null);
   const [title, named] = action.title(on);
-  const chosen = free.trim() || value;
+  const asks = action.asks?.(on, picked) || [];
+  const given = chosen(asks, picked, typed);
   const [rollout] = useAnswer(action.rollout ? `/-/rollout?route=${encodeURIComponent(on.key)}` : null);
   const [force, setForce] = useState(false);
   const [version, setVersion] = useState(state.overrides_version);
-  const previewed = action.preview || (!action.path && action.body);
+  const previewed = comesTo(action, on, given);
+  // What was typed for another choice means nothing for this one.
+  const pick = (ask, word) => {
+    setPicked({ ...picked, [ask]: word });
+    setTyped({});
+  };
 
   useEffect(() => {
     // A finger that has just tapped wants no keyboard over the sheet.
-    if (choices?.length > 1) return form.current.querySelector("input").focus();
+    const first = form.current.querySelector("input[type=radio]:not([name=for])");
+    if (first) return first.focus();
     if (action.bare) return button.current.focus();
     if (reason && !matchMedia("(pointer: fine)").matches) return button.current.focus();
     field.current.focus();
@@ -215,20 +112,20 @@ function Form({ action, on, state, close }) {
   useEffect(() => {
     if (!previewed) return;
     let wanted = true;
-    const body = { ...previewed(on, chosen), for: time, reason: reason.trim() || "preview" };
+    const body = { ...previewed, for: time, reason: reason.trim() || "preview" };
     const later = setTimeout(
       () =>
         ask("/-/overrides/preview", body).then(
           (told) => wanted && setPreview(told),
           (problem) => wanted && setPreview({ problem: problem.message }),
         ),
-      chosen === value ? 0 : 250,
+      Object.keys(typed).length ? 250 : 0,
     );
     return () => {
       wanted = false;
       clearTimeout(later);
     };
-  }, [chosen, time]);
+  }, [JSON.stringify(previewed), time]);
 
   async function submit(event) {
     event.preventDefault();
@@ -239,7 +136,7 @@ function Form({ action, on, state, close }) {
     }
     setBusy(true);
     setWrong("");
-    const body = action.body(on, chosen);
+    const body = action.body(on, given);
     if (!action.bare) body.reason = reason.trim();
     if (!action.bare && action.timed !== false) body.for = time;
     if (force) body.force = true;
@@ -249,7 +146,7 @@ function Form({ action, on, state, close }) {
       const told = await ask(action.path || "/-/overrides", body);
       const workers = told.workers ? ` ${told.workers} workers` : "";
       const took = told.took_ms == null ? "" : `, ${Math.round(told.took_ms)} ms`;
-      notify({ text: `${action.done(on, chosen)}.${workers}${took}`, id: told.override?.id, routes: told.routes, since: told.override?.created });
+      notify({ text: `${action.done(on, given)}.${workers}${took}`, id: told.override?.id, routes: told.routes, since: told.override?.created });
       close();
       refresh();
     } catch (problem) {
@@ -265,16 +162,8 @@ function Form({ action, on, state, close }) {
 
   return html`<form ref=${form} onSubmit=${submit} aria-busy=${busy}>
     <h2 id="sheet-title">${title}<span class="visually-hidden">: </span><code>${named}</code></h2>
-    ${choices?.length > 1 &&
-    html`<fieldset class="choices">
-      <legend class="visually-hidden">To what</legend>
-      ${choices.map(
-        (one) => html`<label key=${one}><input type="radio" name="value" value=${one} checked=${!free && one === value}
-          onChange=${() => (setValue(one), setFree(""))} /><span>${one.replace("_", " ")}</span></label>`,
-      )}
-      ${action.free && html`<input class="free" aria-label="Another stage" placeholder=${action.free} value=${free} onInput=${(event) => setFree(event.target.value)} />`}
-    </fieldset>`}
-    ${action.told && html`<p class="more">${action.told[chosen]}</p>`}
+    ${inForce(state.overrides, name, on).map((one) => html`<${Already} key=${one.id} override=${one} now=${state.time} close=${close} />`)}
+    ${asks.map((one) => html`<${Choice} key=${one.name} ask=${one} given=${given[one.name]} typed=${typed[one.name] || ""} pick=${pick} type=${(text) => setTyped({ ...typed, [one.name]: text })} />`)}
     ${previewed && html`<${Preview} told=${preview} />`}
     ${rollout && html`<${Rollout} told=${rollout} part=${action.rollout} force=${force} setForce=${setForce} />`}
     ${!action.bare && html`<label class="field">Why?
@@ -284,7 +173,7 @@ function Form({ action, on, state, close }) {
     ${!action.bare && action.timed !== false &&
     html`<fieldset class="choices times">
       <legend>For how long?</legend>
-      ${TIMES.map(
+      ${times.map(
         ([one, name]) => html`<label key=${one}><input type="radio" name="for" value=${one} checked=${one === time}
           onChange=${() => setTime(one)} /><span>${name}</span></label>`,
       )}
@@ -295,6 +184,31 @@ function Form({ action, on, state, close }) {
       <button ref=${button} type="submit" class=${action.danger ? "primary danger" : "primary"} disabled=${busy}>${busy ? "…" : action.verb}</button>
     </footer>
   </form>`;
+}
+
+// What is in force already, and the way to take it back.
+function Already({ override, now, close }) {
+  return html`<p class="aside-note already">
+    <span>In force: <b>${spoken(override.value)}</b>${override.subject.startsWith("endpoint:") && html` <code>${override.subject.split(" ")[1]}</code>`}, ${left(override.expires, now)}. <span class="more">“${override.reason}” ${override.author}</span></span>
+    <button type="button" class="small" onClick=${() => close() || undo(override)} aria-label=${`Undo: ${override.subject} ${override.kind} ${spoken(override.value)}`}>Undo</button>
+  </p>`;
+}
+
+// One thing to choose: words as buttons where there are several, a field for another word.
+function Choice({ ask, given, typed, pick, type }) {
+  const { name, legend, choices = [], told, free, label } = ask;
+  const field = free && html`<input class="free" name=${name} aria-label=${label || `${legend} Another`} placeholder=${free} autocomplete="off" spellcheck=${false} value=${typed} onInput=${(event) => type(event.target.value)} />`;
+  if (!choices.length) return html`<label class="field">${label}${field}</label>`;
+  if (choices.length === 1 && !free) return told && html`<p class="more">${told[given]}</p>`;
+  return html`<fieldset class="choices">
+    <legend>${legend}</legend>
+    ${choices.map((one) => {
+      const [word, called = word.replace("_", " ")] = [one].flat();
+      return html`<label key=${word}><input type="radio" name=${name} value=${word} checked=${!typed && word === given} onChange=${() => pick(name, word)} /><span>${called}</span></label>`;
+    })}
+    ${field}
+    ${told && html`<p class="more">${told[given]}</p>`}
+  </fieldset>`;
 }
 
 function Preview({ told }) {

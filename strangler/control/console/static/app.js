@@ -3,7 +3,7 @@
 
 import { html, render, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import { duration } from "./format.js";
-import { Notice, Sheet, act } from "./act.js";
+import { Do, Notice, Sheet, act } from "./act.js";
 import { Audit } from "./audit.js";
 import { Migration } from "./migration.js";
 import { Now } from "./now.js";
@@ -114,10 +114,10 @@ function Me() {
     <div class="menu">
       <p class="more">${state.me.role}</p>
       <p class="more">For the whole site</p>
-      <button type="button" onClick=${() => act("freeze")}>Freeze all moves …</button>
-      <button type="button" onClick=${() => act("shadows")}>Stop all shadows …</button>
-      <button type="button" onClick=${() => act("cache")}>Cache mode …</button>
-      <button type="button" onClick=${() => act("maintenance")}>Maintenance …</button>
+      <${Do} name="freeze" state=${state}>Freeze all moves …<//>
+      <${Do} name="shadows" state=${state}>Stop all shadows …<//>
+      <${Do} name="cache" state=${state}>Cache mode …<//>
+      <${Do} name="maintenance" state=${state}>Maintenance …<//>
       <hr />
       <button type="button" onClick=${leave}>Sign out</button>
     </div>

@@ -73,7 +73,10 @@ export function bytes(number) {
 export function spoken(value) {
   if (value === true) return "on";
   if (value == null) return "nothing";
-  return typeof value === "object" ? Object.values(value).join(" ") : String(value);
+  if (typeof value !== "object") return String(value).replaceAll("_", " ");
+  return Object.entries(value)
+    .map(([name, part]) => (name === "share" ? `${+(100 * part).toPrecision(4)}%` : part))
+    .join(" ");
 }
 
 export function routePage(key) {

@@ -4,7 +4,7 @@
 import { html, useEffect, useRef, useState } from "./dom.js";
 import { duration, left, rate, share, spoken } from "./format.js";
 import { Empty, Key, Section, Spark, Stage, Timeline, Verdict, When } from "./parts.js";
-import { act, undo } from "./act.js";
+import { Do, act, undo } from "./act.js";
 import { useEdge } from "./store.js";
 
 const PLACES = { reader: "#worst", changes: "#changes", routes: "#worst", legacy: "#upstreams", agree: "#proxies" };
@@ -101,7 +101,7 @@ export function RouteRow({ route, state }) {
     <div class="what">
       <${Key} route=${route} />
       <p>
-        <${Stage} stage=${route.stage.effective} override=${mine} />
+        ${route.action === "proxy" ? html`<${Stage} stage=${route.stage.effective} override=${mine} />` : html`<span class="tag">${route.action}</span> `}
         <span class="say">${route.why || (route.rate ? `${rate(route.rate)}, p95 ${duration(route.p95)}` : "no traffic")}</span>
       </p>
     </div>
@@ -118,9 +118,11 @@ export function RouteRow({ route, state }) {
 }
 
 export function Overrides({ state, route }) {
-  const shown = route ? state.overrides.filter((one) => [`route:${route.key}`, `upstream:${route.service}`, "site"].includes(one.subject)) : state.overrides;
+  const about = route && ["site", `route:${route.key}`, ...[route.service, route.legacy].flatMap((name) => [`upstream:${name}`, `endpoint:${name}`])];
+  const shown = route ? state.overrides.filter((one) => about.includes(one.subject.startsWith("endpoint:") ? one.subject.split(" ")[0] : one.subject)) : state.overrides;
+  const stages = !route && shown.some((one) => one.kind === "stage");
   if (!shown.length && (route || state.store.ok)) return null;
-  return html`<${Section} id="overrides" title="In force by an operator" aside=${shown.length ? `version ${state.overrides_version}` : ""}>
+  return html`<${Section} id="overrides" title="In force by an operator" aside=${stages ? html`<button type="button" class="small" onClick=${() => act("file")}>Into the file …</button>` : ""}>
     ${!state.store.ok && html`<p class="trouble">Nothing new can be recorded: ${state.store.why}. What is in force stays so.</p>`}
     <ul class="rows">
       ${shown.map(
@@ -164,8 +166,8 @@ function Upstreams({ state }) {
             <p class="say">${one.say}</p>
           </div>
           <div class="do pair-of">
-            <button type="button" class="small" onClick=${() => act("breaker", one)} aria-label=${`Force the breaker of ${one.name}`}>Breaker …</button>
-            <button type="button" class="small" onClick=${() => act("drain", one)} aria-label=${`Drain ${one.name}`}>Drain …</button>
+            <${Do} name="breaker" on=${one} state=${state} look="small" label=${`Force the breaker of ${one.name}`}>Breaker …<//>
+            <${Do} name="drain" on=${one} state=${state} look="small" label=${`Drain ${one.name}`}>Drain …<//>
           </div>
         </li>`,
       )}

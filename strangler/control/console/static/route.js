@@ -8,7 +8,7 @@ import { Explain } from "./explain.js";
 import { Entries, useAudit } from "./audit.js";
 import { Overrides, Waiting } from "./now.js";
 import { Empty, Parts, Section, Stage, Timeline, Verdict } from "./parts.js";
-import { act, undo } from "./act.js";
+import { Do, act, undo } from "./act.js";
 import { useAnswer, useEdge } from "./store.js";
 
 const LIFE = ["legacy", "shadow", "canary", "live", "sealed", "retired"];
@@ -88,21 +88,23 @@ function Next({ told, now }) {
 
 function Buttons({ route, state }) {
   const mine = state.overrides.find((one) => one.kind === "stage" && one.subject === `route:${route.key}`);
-  const upstream = state.upstreams.find((one) => one.name === route.service);
+  const upstream = state.upstreams.find((one) => one.name === (route.service || route.legacy));
   const moves = route.service && route.legacy && route.stage.file !== "retired";
   return html`<div class="buttons" role="group" aria-label="What to do with this route">
     ${mine && html`<button type="button" class="primary" onClick=${() => undo(mine)}>Undo: ${spoken(mine.value)}<small>${left(mine.expires, state.time)}</small></button>`}
+    ${mine && html`<button type="button" onClick=${() => act("file", route)}>Write into the file …</button>`}
     ${moves && route.stage.effective !== "legacy" && html`<button type="button" class="danger" onClick=${() => act("legacy", route)}>Back to legacy</button>`}
     ${moves && html`<button type="button" onClick=${() => act("promote", route)}>Promote …</button>
-      <button type="button" onClick=${() => act("hold", route)}>Hold …</button>
+      <${Do} name="hold" on=${route} state=${state}>Hold …<//>
       <button type="button" onClick=${() => act("back", route)}>Step back …</button>
       <button type="button" onClick=${() => act("stage", route)}>Set stage …</button>`}
-    ${route.caches && html`<button type="button" onClick=${() => act("cache", route)}>Cache mode …</button>`}
-    ${route.caches && html`<button type="button" onClick=${() => act("purge", route)}>Purge …</button>`}
-    <button type="button" onClick=${() => act("priority", route)}>Priority …</button>
-    <button type="button" onClick=${() => act("maintenance", route)}>Maintenance …</button>
-    ${upstream && html`<button type="button" onClick=${() => act("drain", upstream)}>Drain ${upstream.name} …</button>
-      <button type="button" onClick=${() => act("breaker", upstream)}>Breaker of ${upstream.name} …</button>`}
+    ${route.caches && html`<${Do} name="cache" on=${route} state=${state}>Cache mode …<//>
+      <button type="button" onClick=${() => act("purge", route)}>Purge …</button>`}
+    <${Do} name="priority" on=${route} state=${state}>Priority …<//>
+    <${Do} name="maintenance" on=${route} state=${state}>Maintenance …<//>
+    <${Do} name="breaker" on=${route} state=${state}>Breaker …<//>
+    ${upstream && html`<${Do} name="drain" on=${upstream} state=${state}>Drain ${upstream.name} …<//>`}
+    <${Do} name="fault" on=${route} state=${state}>Fault …<//>
   </div>`;
 }
 
