@@ -4,7 +4,7 @@
 One range is answered by 206. Several are answered by the whole representation, which §14.2
 permits: readers that ask for several cope with it, and the amplification that overlapping ranges
 are known for has nowhere to live. Parts are kept as one run of bytes a variant; a part is
-completed, and two are joined, only under the same strong entity tag (RFC 9111 §3.4): without one
+completed, and two are joined, only under the same strong validator (RFC 9111 §3.4): without one
 nobody can say that they are halves of the same thing.
 """
 
@@ -118,11 +118,11 @@ def _within(span: Span, value: bytes) -> tuple[int, int] | None:
 def completing(stored: Stored) -> tuple[tuple[bytes, bytes], ...] | None:
     """Return the request fields that ask for the rest of a part, or None where none can.
 
-    The rest must be one run of bytes and the part must have a strong entity tag; If-Range makes
+    The rest must be one run of bytes and the part must have a strong validator; If-Range makes
     the upstream send the whole, should it have changed meanwhile (RFC 9111 §3.4).
     """
-    span, etag = stored.span, stored.strong_etag
-    if span is None or etag is None or span.complete is None:
+    span, validator = stored.span, _strong_validator(stored)
+    if span is None or validator is None or span.complete is None:
         return None
     if span.first == 0:
         rest = b"bytes=%d-" % (span.last + 1)
@@ -130,16 +130,23 @@ def completing(stored: Stored) -> tuple[tuple[bytes, bytes], ...] | None:
         rest = b"bytes=0-%d" % (span.first - 1)
     else:
         return None
-    return (b"Range", rest), (b"If-Range", etag)
+    return (b"Range", rest), (b"If-Range", validator)
+
+
+def _strong_validator(stored: Stored) -> bytes | None:
+    """Return the entity tag or the date by which parts of *stored* are known, as it is sent."""
+    date = stored.strong_date
+    return stored.strong_etag if date is None else dates.write(date)
 
 
 def join(old: Stored, old_body: bytes, new: Stored, new_body: bytes) -> tuple[Span, bytes] | None:
     """Return the two parts as one, with its span, or None where they don't belong together.
 
-    They need the same strong entity tag and complete length, and no gap between them
-    (RFC 9110 §15.3.7.3). Where they overlap, the tag says that the bytes are the same.
+    They need the same strong validator and complete length, and no gap between them
+    (RFC 9110 §15.3.7.3). Where they overlap, it says that the bytes are the same.
     """
-    if old.strong_etag is None or old.strong_etag != new.strong_etag:
+    validator = _strong_validator(old)
+    if validator is None or validator != _strong_validator(new):
         return None
     if old.span is None or new.span is None or old.span.complete != new.span.complete:
         return None

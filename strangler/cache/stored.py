@@ -83,6 +83,17 @@ class Stored:
         etag = self.etag
         return etag if etag is not None and etag.startswith(b'"') else None
 
+    @property
+    def strong_date(self) -> int | None:
+        """Last-Modified, where it is a strong validator: a second older than Date (§8.8.2.2).
+
+        Not beside an entity tag: that one says what is the same, and where it is weak, nothing is.
+        """
+        modified = self.modified
+        if modified is None or self.etag is not None or self.date - modified < 1.0:
+            return None
+        return modified
+
     def age(self, now: float) -> float:
         """Return current_age in seconds >= 0 (RFC 9111 §4.2.3); a clock set back adds none."""
         resident = now - self.received

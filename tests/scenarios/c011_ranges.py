@@ -6,8 +6,12 @@ RFC 9110 §14, RFC 9111 §3.3, §3.4.
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from scenarios.story import Ask, At, Given, Story, control, hit, origin
+from scenarios.story import Ask, At, Given, Story, ask, cached, control, hit, origin, written
+
+from strangler.testing import Edge, Upstream, respond
 
 BODY = "0123456789A"
 WHOLE = Given(body=BODY, fields=[("Cache-Control", "max-age=60"), ("X-A", "1")])
@@ -219,6 +223,55 @@ COMPLETING = [
 ]  # fmt: skip
 
 
+OLD, OLDER = ("Last-Modified", At(-3000)), ("Last-Modified", At(-4000))
+NOW = ("Date", At(0))
+
+
+def apart(id: str, *fields, second=None, **more) -> Story:
+    """Tell that two parts with *fields*, the later one with *second*, are not joined."""
+    later = fields if second is None else second
+    return Story(
+        id,
+        origin(piece(0, 4, None, NOW, *fields), fields=[("Range", "bytes=0-4")]),
+        origin(piece(5, 7, None, NOW, *later), fields=[("Range", "bytes=5-7")]),
+        origin(piece(3, 6, None, NOW, *later), fields=[("Range", "bytes=3-6")]),
+        **more,
+    )
+
+
+COMPLETING_BY_DATE = [
+    Story("part-then-the-rest-by-date",
+          origin(piece(0, 4, None, OLD, NOW), fields=[("Range", "bytes=0-4")]),
+          origin(piece(5, 10, None, OLD, NOW), status=200, text=BODY, forward="partial",
+                 sent={"Range": "bytes=5-", "If-Range": None}, unsent=("If-Modified-Since",)),
+          hit(status=200, text=BODY, has={"Last-Modified": At(-3000)}), rfc="9110 8.8.2.2"),
+    Story("parts-of-one-date-join",
+          origin(piece(0, 4, None, OLD, NOW), fields=[("Range", "bytes=0-4")]),
+          origin(piece(5, 7, None, OLD, NOW), fields=[("Range", "bytes=5-7")]),
+          ranged("bytes=3-6", "3456"), rfc="9110 8.8.2.2"),
+    apart("parts-of-two-dates-do-not-join", OLD, second=(OLDER,)),
+    apart("parts-of-a-young-date-do-not-join", ("Last-Modified", At(0)), rfc="9110 8.8.2.2"),
+    apart("parts-of-a-weak-tag-and-a-date-do-not-join", ("ETag", 'W/"v1"'), OLD),
+    apart("parts-of-a-date-once-with-a-tag-do-not-join", OLD, second=(OLD, TAG)),
+    apart("parts-without-a-validator-do-not-join"),
+]  # fmt: skip
+
+
+def test_the_rest_of_something_newer_is_not_joined():
+    """An origin that ignores If-Range answers a part of another day: the whole is asked for."""
+    first, later = written([OLDER, NOW], time.time()), written([OLD, NOW], time.time())
+    with Upstream() as source, Edge(cached(source)) as edge:
+        minute = ("Cache-Control", "max-age=60")
+        source.answers(respond(206, "01234", [minute, ("Content-Range", "bytes 0-4/11"), *first]))
+        source.then(respond(206, "uvwxyz", [minute, ("Content-Range", "bytes 5-10/11"), *later]))
+        source.then(respond(200, "pqrstuvwxyz", [minute, *later]))
+        ask(edge, "/origin/newer", [("Range", "bytes=0-4")]).expect(206, body="01234")
+        edge.get("/origin/newer").expect(200, body="pqrstuvwxyz")
+        edge.get("/origin/newer").expect(200, body="pqrstuvwxyz")
+        seen = [(each.get("range"), "if-range" in each) for each in source.requests]
+        assert seen == [(b"bytes=0-4", False), (b"bytes=5-", True), (None, False)]
+
+
 @pytest.mark.parametrize("story", FROM_WHOLE, ids=str)
 def test_from_the_whole(story, told):
     told(story)
@@ -234,6 +287,6 @@ def test_parts_are_stored(story, told):
     told(story)
 
 
-@pytest.mark.parametrize("story", COMPLETING, ids=str)
+@pytest.mark.parametrize("story", COMPLETING + COMPLETING_BY_DATE, ids=str)
 def test_parts_are_completed(story, told):
     told(story)
