@@ -8,6 +8,8 @@ action, and undoes it when the service is well again.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -204,14 +206,72 @@ def test_nothing_that_a_file_says_becomes_markup(reader: Reader, night: Site) ->
 def test_a_page_that_loses_the_edge_says_how_old_it_is(reader: Reader) -> None:
     reader.open("/")
     reader.find(".answer.first .say")
+    assert not reader.all(".lost")
     reader.browser.execute_cdp_cmd("Network.enable", {})
     lost = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
     reader.browser.execute_cdp_cmd("Network.emulateNetworkConditions", lost)
-    reader.sees(".fresh.old", "old: the edge's admin listener is silent")
+    said = reader.sees(".lost", "Not live: the edge's admin listener is silent.")
+    assert "What you see is" in said and "old" in reader.find(".fresh.old").text
+    # Across the whole screen, in sight wherever one is on the page, and it goes on counting.
+    reader.browser.execute_script("scrollTo(0, document.body.scrollHeight)")
+    box = reader.find(".lost").rect
+    assert box["width"] == NIGHT[0]
+    reader.until(lambda: reader.find(".lost").text != said, what="it has grown older")
+    assert not reader.browser.execute_script(CHECKER)
     back = {**lost, "offline": False, "downloadThroughput": -1, "uploadThroughput": -1}
     reader.browser.execute_cdp_cmd("Network.emulateNetworkConditions", back)
-    reader.until(lambda: not reader.all(".fresh.old"), what="it is live again", within=15.0)
+    reader.until(lambda: not reader.all(".lost"), what="it is live again", within=15.0)
     reader.complaints()
+
+
+def test_an_edge_that_takes_the_question_and_says_nothing_is_lost_too(
+    reader: Reader, night: Site
+) -> None:
+    """A network that swallows everything, a process that is stopped: no error ever comes."""
+    workers = {one["pid"] for one in night.edge.admin_json("/-/workers")[1]["workers"]}
+    [control] = [pid for pid in night.edge.pids[1:] if pid not in workers]
+    reader.open("/")
+    reader.find(".answer.first .say")
+    os.kill(control, signal.SIGSTOP)
+    try:
+        reader.sees(".lost", "Not live: the edge is slow to answer.")
+        reader.until(
+            lambda: "admin listener is silent" in reader.find(".lost").text,
+            what="nobody waits for ever",
+            within=20.0,
+        )
+    finally:
+        os.kill(control, signal.SIGCONT)
+    reader.until(lambda: not reader.all(".lost"), what="it is live again", within=20.0)
+    reader.complaints()
+
+
+def test_a_page_that_nobody_sees_asks_nothing(reader: Reader) -> None:
+    asked = """return performance.getEntriesByType("resource")
+        .filter((one) => one.name.includes("/-/state")).map((one) => one.startTime)"""
+    now = "return performance.now()"
+    reader.open("/")
+    reader.until(lambda: len(reader.browser.execute_script(asked)) >= 2, what="it asks by itself")
+    show(reader, "minimized")
+    try:
+        reader.until(lambda: reader.browser.execute_script("return document.hidden"), what="hidden")
+        hidden = reader.browser.execute_script(now)
+        enough = hidden + 3 * 2000  # three questions of a page that is looked at
+        reader.until(lambda: reader.browser.execute_script(now) > enough, what="time has passed")
+        assert not [at for at in reader.browser.execute_script(asked) if at > hidden]
+    finally:
+        show(reader, "normal")
+    reader.until(
+        lambda: [at for at in reader.browser.execute_script(asked) if at > hidden],
+        what="it asks again once seen",
+    )
+
+
+def show(reader: Reader, how: str) -> None:
+    """Make the browser's window `minimized` or `normal`."""
+    window = reader.browser.execute_cdp_cmd("Browser.getWindowForTarget", {})["windowId"]
+    bounds = {"windowId": window, "bounds": {"windowState": how}}
+    reader.browser.execute_cdp_cmd("Browser.setWindowBounds", bounds)
 
 
 # -------------------------------------------------------------------- the tour

@@ -66,6 +66,7 @@ function App() {
   return html`
     <a class="skip" href="#main">Skip to the content</a>
     <${Bar} site=${site} path=${location.pathname} />
+    <${Lost} />
     ${state?.signedOut ? html`<main class="single" id="main"><h1 tabindex="-1">Sign in</h1><p>This listener shows nothing without a token.</p><p><button type="button" class="primary" onClick=${() => act("signin")}>Sign in</button></p></main>` : html`<${Page} key=${location.pathname + location.search} />`}
     <${Notice} />
     <${Sheet} />`;
@@ -91,12 +92,20 @@ function Bar({ site, path }) {
 }
 
 function Fresh() {
-  const { state, lost, age } = useEdge();
-  const old = lost && age > 3;
-  return html`<p class="fresh ${old ? "old" : ""}" role="status">
-    <i></i><span>${old ? `${duration(age)} old: ${lost}` : html`<span class="visually-hidden">The numbers are live</span><span class="word" aria-hidden="true">live</span>`}</span>
+  const { state, old, age } = useEdge();
+  return html`<p class="fresh ${old ? "old" : ""}">
+    <i></i><span>${old ? `${duration(age)} old` : html`<span class="visually-hidden">The numbers are live</span><span class="word" aria-hidden="true">live</span>`}</span>
     ${!old && state?.generation && html`<span class="more generation">generation ${state.generation}</span>`}
   </p>`;
+}
+
+// Across the page where nobody answers. Said aloud once: the age, which moves, stands apart.
+function Lost() {
+  const { state, lost, age, old } = useEdge();
+  if (!old || !state) return html`<div role="alert"></div>`;
+  return html`<div class="lost">
+    <b role="alert">Not live: ${lost || "the edge is slow to answer"}.</b> <span>What you see is ${duration(age)} old; readers are served all the same.</span>
+  </div>`;
 }
 
 function Me() {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the edge says, asked for every two seconds while somebody looks, and the way to ask it for
-// something. One document (GET /-/state) holds all that the pages show.
+// What the edge says, asked for every two seconds while somebody looks (a hidden tab asks nothing),
+// and the way to ask it for something. One document (GET /-/state) holds all that the pages show.
 
 import { useEffect, useState } from "./dom.js";
 
 const EVERY = 2000;
 const SLOWEST = 10_000;
+// A network that is gone says nothing for minutes: who has waited so long is told.
+const PATIENCE = 8000;
+const SILENT = "the edge's admin listener is silent";
 
 export class Refused extends Error {
   constructor(document, status) {
@@ -44,9 +47,16 @@ const store = {
   heard: performance.now(),
   watchers: new Set(),
 };
+// Seconds after which the numbers are no longer called live, also while a question is under way.
+const OLD = (2.5 * EVERY) / 1000;
 let timer = 0;
 let pause = EVERY;
 let running = null;
+
+// Seconds since the edge was last heard.
+function age() {
+  return (performance.now() - store.heard) / 1000;
+}
 
 function tell() {
   for (const watcher of store.watchers) watcher({});
@@ -57,11 +67,12 @@ async function poll() {
   const asked = store.asked;
   running?.abort();
   const mine = (running = new AbortController());
+  const patience = AbortSignal.timeout(PATIENCE);
   try {
     const response = await fetch(`/-/state${asked}`, {
       headers: { Accept: "application/json" },
       credentials: "same-origin",
-      signal: mine.signal,
+      signal: AbortSignal.any([mine.signal, patience]),
     });
     const told = await response.json();
     if (mine.signal.aborted) return;
@@ -73,7 +84,7 @@ async function poll() {
     pause = EVERY;
   } catch (problem) {
     if (mine.signal.aborted) return;
-    store.lost = problem instanceof Refused ? problem.message : "the edge's admin listener is silent";
+    store.lost = problem instanceof Refused ? problem.message : SILENT;
     pause = Math.min(pause * 1.5, SLOWEST);
   }
   tell();
@@ -85,7 +96,7 @@ document.addEventListener("visibilitychange", () => {
   else clearTimeout(timer);
 });
 // Ages grow even when nobody answers.
-setInterval(() => store.lost && tell(), 1000);
+setInterval(() => !document.hidden && (store.lost || age() > OLD) && tell(), 1000);
 
 // Ask at once: something has just been changed.
 export function refresh() {
@@ -93,8 +104,9 @@ export function refresh() {
   return poll();
 }
 
-// Return {state, lost, age}: the newest document, refreshed with the query *query* as long as the
-// component lives. With *query* undefined, whatever others ask for.
+// Return {state, lost, age, old}: the newest document, refreshed with the query *query* as long as the
+// component lives; with *query* undefined, whatever others ask for. lost: why nobody answers, or
+// null; age: seconds since somebody did; old: too long ago to be called live.
 export function useEdge(query) {
   const [, redraw] = useState({});
   useEffect(() => {
@@ -107,7 +119,7 @@ export function useEdge(query) {
     poll();
   }, [query]);
   const { state, lost } = store;
-  return { state, lost, age: (performance.now() - store.heard) / 1000 };
+  return { state, lost, age: age(), old: age() > OLD };
 }
 
 // ---------------------------------------------------------------- pages that ask once
