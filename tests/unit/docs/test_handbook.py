@@ -26,7 +26,7 @@ def test_an_incident_has_one_action_on_either_way(number: str, title: str, text:
     [command] = re.findall(r"(?ms)^```sh\n(.*?)^```$", text)
     program, *arguments = shlex.split(command)
     assert program == "strangler"
-    given = parser(arguments).parse_args(arguments)
+    given = parser().parse_args(arguments)
     assert given.run
     assert "reason" not in vars(given) or given.reason
     console = re.search(r"(?m)^- \*\*Console:\*\* (.+?)$", text)
@@ -39,7 +39,7 @@ def test_an_incident_has_one_action_on_either_way(number: str, title: str, text:
 def test_commands_in_the_text_exist(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in set(re.findall(r"`strangler\s([a-z-]+)", HANDBOOK)):
         with pytest.raises(SystemExit) as ended:
-            parser([verb, "--help"]).parse_args([verb, "--help"])
+            parser().parse_args([verb, "--help"])
         assert ended.value.code == 0, verb
     capsys.readouterr()
 

@@ -25,7 +25,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", commands())
 def test_its_commands_are_taken(command: str) -> None:
     arguments = shlex.split(command.replace("…", "x"))[1:]
-    assert parser(arguments).parse_args(arguments).run
+    assert parser().parse_args(arguments).run
 
 
 def test_there_are_ten_faults_with_one_action_each() -> None:
