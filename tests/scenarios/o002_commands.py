@@ -353,3 +353,53 @@ def test_a_store_that_is_none_starts_nothing(store, edge):
     )  # fmt: skip
     assert ended.returncode == 2
     assert "expected file, file:PATH or a redis URL" in ended.stderr
+
+
+def test_explain_says_what_the_file_says_and_what_is_in_force(edge, typed):
+    ask = ("explain", "GET", "/busca/x")
+    code, out, err = typed(*ask)
+    assert (code, err) == (0, "")
+    number = call(edge, "GET", "/config")[1]["generation"]
+    where = f"in force at 127.0.0.1:{edge.admin_port}, generation {number}"
+    assert out.endswith(f"{where}: the same\n")
+    typed("toggle", "/busca/**", "legacy", *WHY)
+    code, out, err = typed(*ask)
+    file, _, in_force = out.partition(f"{where}, it is otherwise:\n")
+    assert (code, err) == (0, "")
+    assert "stage      live: service answers" in file and "override" not in file
+    assert "stage of route:/busca/** is legacy" in in_force and "p95 of 9 s" in in_force
+    assert "stage      legacy: legacy answers" in in_force
+    told = json.loads(typed(*ask, "--json")[1])
+    assert told["decision"]["target"] == "service"
+    assert told["in_force"]["decision"]["target"] == "legacy"
+    # Fields and the reader's address go along: the site decides by them, too.
+    typed("toggle", "/busca/**", "canary", "50%", *WHY)
+    cookies = [f"Cookie: strangler_reader={number:032x}" for number in range(40)]
+    decided = {
+        json.loads(typed(*ask, "--json", "-H", one)[1])["in_force"]["decision"]["target"]
+        for one in cookies
+    }
+    assert decided == {"legacy", "service"}
+
+
+def test_explain_where_the_named_site_is_silent_goes_by_the_file(edge, typed, monkeypatch):
+    typed("toggle", "/busca/**", "legacy", *WHY)
+    dead = f"127.0.0.1:{unused_port()}"
+    for named in (("--admin", dead), ()):
+        monkeypatch.setenv("STRANGLER_ADMIN", dead)
+        code, out, err = typed("explain", "GET", "/busca/x", *named)
+        assert code == 0 and "live: service answers" in out and "in force" not in out
+        said = err.splitlines()
+        assert said[0].startswith(f"strangler: what is in force isn't known: {dead}: ")
+        assert "over the file, for another" in said[-1]
+
+
+def test_explain_of_what_the_site_doesnt_know_yet(edge, typed):
+    """The file was edited and rejected: the file here is what one is about to save."""
+    draft = edge.folder / "draft.yaml"
+    draft.write_text(edge.config.read_text() + "  /new/**: {gone: 410}\n")
+    code, out, _ = typed("explain", "GET", "/new/x", "--config", "draft.yaml")
+    assert code == 0
+    file, _, in_force = out.partition("it is otherwise:\n")
+    assert "* /new/**" in file and "answers    410" in file
+    assert "* /**" in in_force and "/new/**" not in in_force

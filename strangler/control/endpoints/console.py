@@ -57,6 +57,7 @@ async def _explain(asked: Handler) -> Told:
     except NoRequest as refused:
         raise Rejected(400, str(refused)[:500]) from None
     return {
+        "generation": snapshot.generation,
         "explanation": explanation.as_dict(),
         **(told or {}),
         "lines": lines(explanation, told or {}),
