@@ -25,6 +25,7 @@ from strangler.config.watch import Watcher
 from strangler.control import process
 from strangler.control.client import state_folder
 from strangler.control.overrides import mark_of, read_copy
+from strangler.control.sessions import FILE as SESSIONS
 from strangler.control.sessions import Sessions
 from strangler.control.signing import derived, signing_key
 from strangler.control.state import State, noted
@@ -431,7 +432,7 @@ class _Site:
             tokens=self.tokens,
             overrides=os.environ.get("STRANGLER_OVERRIDES", ""),
             instance=f"{socket.gethostname()}-{os.environ['STRANGLER_INSTANCE']}",
-            sessions=Sessions(derived(self.signing, "session")),
+            sessions=Sessions(self.state.folder / SESSIONS),
             lanes=self.lanes,
             arm_key=derived(self.signing, "arm"),
         )

@@ -175,11 +175,11 @@ class Handler(web.RequestHandler):
                 raise Rejected(403, "a session's post without Origin")
         return token
 
-    def begin_session(self, token: Token) -> None:
-        """Give the browser a cookie that stands for *token*."""
+    def begin_session(self, token: Token, renewed: str = "") -> None:
+        """Give the browser a cookie that stands for *token*; *renewed*: the one that goes on."""
         self.set_cookie(
             COOKIE,
-            self.sessions.give(token, time.time()),
+            self.sessions.give(token, time.time(), renewed),
             path="/",
             httponly=True,
             samesite="Strict",
@@ -190,9 +190,15 @@ class Handler(web.RequestHandler):
     def renew_session(self) -> None:
         """Give a session that is used, and half over, its whole time again."""
         if self.by_cookie and self.token is not None:
-            ends = self.sessions.ends(self.get_cookie(COOKIE) or "")
-            if ends - time.time() < LASTS / 2:
-                self.begin_session(self.token)
+            cookie = self.get_cookie(COOKIE) or ""
+            if self.sessions.ends(cookie) - time.time() < LASTS / 2:
+                self.begin_session(self.token, cookie)
+
+    def end_session(self) -> bool:
+        """End the session that the request shows; return whether there was one."""
+        if self.by_cookie:
+            self.sessions.end(self.get_cookie(COOKIE) or "", time.time())
+        return self.by_cookie
 
     def _refuse_large_bodies(self) -> None:
         headers = self.request.headers

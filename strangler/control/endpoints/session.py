@@ -34,6 +34,8 @@ async def _login(asked: Handler) -> Told:
 
 async def _logout(asked: Handler) -> Told:
     asked.json_body()
+    if asked.end_session():
+        await asked.view.audit.add(asked.entry("logout"))
     asked.clear_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
     return {}
 
@@ -79,7 +81,7 @@ ROWS: Final = (
         method="POST",
         path="/-/logout",
         answer=_logout,
-        doc="take the cookie away",
+        doc="take the cookie away, and end its session: no copy of it counts any more",
         access="open",
         body={"type": "object"},
     ),

@@ -52,7 +52,7 @@ def io_loop():
 
 @pytest.fixture
 def sessions():
-    return Sessions(b"k" * 32)
+    return Sessions()
 
 
 @pytest.fixture
@@ -105,6 +105,18 @@ async def test_signing_out_takes_the_cookie_away(http_client, base_url):
     assert response.code == 200 and cookie_of(response)[COOKIE].value == ""
     nobody = await send(http_client, base_url, "/-/whoami")
     assert json.loads(nobody.body)["who"] is None
+
+
+@pytest.mark.gen_test
+async def test_pains_51_a_copied_cookie_ends_by_signing_out(http_client, base_url):
+    login = await send(http_client, base_url, "/-/login", {"token": TOKEN})
+    shown = {"Cookie": f"{COOKIE}={cookie_of(login)[COOKIE].value}"}
+    here = {**shown, "Origin": base_url, "Sec-Fetch-Site": "same-origin"}
+    assert (await send(http_client, base_url, "/-/reload", {}, **here)).code == 200
+    assert (await send(http_client, base_url, "/-/logout", {}, **here)).code == 200
+    assert (await send(http_client, base_url, "/-/reload", {}, **here)).code == 401
+    who = await send(http_client, base_url, "/-/whoami", **shown)
+    assert json.loads(who.body)["who"] is None
 
 
 @pytest.mark.gen_test

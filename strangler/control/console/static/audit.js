@@ -55,7 +55,7 @@ export function Audit() {
   </main>`;
 }
 
-const VERBS = { "config.accepted": "put a new file in force", login: "signed in", purge: "purged", reload: "asked to read the file anew", "override.set": "set", "override.undo": "took back", "override.clear": "cleared", "override.expired": "ended by time:" };
+const VERBS = { "config.accepted": "put a new file in force", login: "signed in", logout: "signed out", purge: "purged", reload: "asked to read the file anew", "override.set": "set", "override.undo": "took back", "override.clear": "cleared", "override.expired": "ended by time:" };
 
 // From where: `by` is console, cli or api; the browser's long name says little and is left out.
 function where(from) {
