@@ -547,8 +547,14 @@ class Connection(asyncio.Protocol):
     # Time.
 
     def idle_expired(self) -> None:
-        """Close a connection on which no request came."""
-        self.close()
+        """Close a connection on which no request came.
+
+        What a late loop has yet to read may be one: it is looked at before.
+        """
+        if self._in_kernel(termios.FIONREAD):
+            self.server.waits_idle.start(self)
+        else:
+            self.close()
 
     def head_expired(self) -> None:
         """Answer 408 to a head that takes too long."""
@@ -586,12 +592,14 @@ class Connection(asyncio.Protocol):
         The kernel knows of its own: it may hold megabytes, and asks for more of them only when a
         third of its room is free.
         """
-        untaken = self.transport.get_write_buffer_size()
+        return self.transport.get_write_buffer_size() + self._in_kernel(termios.TIOCOUTQ)
+
+    def _in_kernel(self, which: int) -> int:
+        """Return how many bytes the kernel has: TIOCOUTQ to send, FIONREAD to be read by us."""
         sock = self.transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
-            queued = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-            untaken += int.from_bytes(queued, sys.byteorder)
-        return untaken
+            return int.from_bytes(fcntl.ioctl(sock.fileno(), which, b"\0\0\0\0"), sys.byteorder)
+        return 0
 
     def _still_there(self, written: int) -> None:
         if self._lingering or self._tunnel:

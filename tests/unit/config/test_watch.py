@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from strangler.config import watch
 from strangler.config.load import Gathered, gather
 from strangler.config.watch import Watcher
 
@@ -28,7 +29,7 @@ def watching(path: Path, change: Callable[[], Awaitable[None]], *, quiet: bool =
         await asyncio.sleep(0.2)
         await change()
         try:
-            found: Gathered = await asyncio.wait_for(waiting, 0.7 if quiet else 3.0)
+            found: Gathered = await asyncio.wait_for(waiting, 0.7 if quiet else 20.0)
         except TimeoutError:
             return ""
         assert not quiet
@@ -53,7 +54,7 @@ def test_written_in_place(path: Path) -> None:
 def test_replaced_as_editors_do(path: Path) -> None:
     async def change() -> None:
         path.rename(path.with_suffix(".bak"))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.2)
         path.with_suffix(".new").write_text(TWO)
         path.with_suffix(".new").rename(path)
 
@@ -88,7 +89,8 @@ def test_same_size_and_time(path: Path) -> None:
     assert "/owt" in watching(path, change)
 
 
-def test_half_written_waits(path: Path) -> None:
+def test_half_written_waits(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "SETTLED_BROKEN", 2.0)
     seen: list[str] = []
 
     async def change() -> None:

@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import re
 import socket
+import time
 from typing import Any
 
 import pytest
+import uvloop
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.netutil import bind_sockets
@@ -188,3 +190,42 @@ def test_it_does_not_fork() -> None:
 
 def test_an_application_of_tornado_is_all_it_needs() -> None:
     assert isinstance(application(), HTTPServerConnectionDelegate)
+
+
+class Blocks(asyncio.Protocol):
+    """Work of the loop that takes too long, and meanwhile *client*'s request comes."""
+
+    def __init__(self, client: socket.socket) -> None:
+        self._client = client
+
+    def data_received(self, data: bytes) -> None:
+        time.sleep(1.2)
+        self._client.sendall(REQUESTS["get"])
+
+
+def test_a_request_that_a_late_loop_has_yet_to_read_keeps_a_drain_waiting() -> None:
+    """The moment that idle connections get had passed when the loop came to look at them."""
+
+    async def ask() -> bytes:
+        server = Server(application())
+        [sock] = bind_sockets(0, "127.0.0.1")
+        server.add_sockets([sock])
+        client = socket.create_connection(sock.getsockname())
+        reader, writer = await asyncio.open_connection(sock=client.dup())
+        writer.write(REQUESTS["get"])
+        await reader.readuntil(b"}")
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        transport, _ = await loop.create_connection(lambda: Blocks(client), sock=ours)
+        server.start_drain()
+        theirs.send(b"x")
+        try:
+            return await asyncio.wait_for(reader.read(-1), 20)
+        except ConnectionError:
+            return b"reset"
+        finally:
+            for each in (client, theirs, writer, transport):
+                each.close()
+            await server.close_all_connections()
+
+    assert b"Connection: close" in uvloop.run(ask())

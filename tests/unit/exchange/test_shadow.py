@@ -308,9 +308,9 @@ def test_a_compared_pair_is_gone_at_once(tmp_path):
             await site.get(path)
             route = path.replace("1", "**")
             await site.until(lambda route=route: site.counts(route)["mismatched"] == 1)
-        await asyncio.sleep(0)
-        left = [each for each in gc.get_objects() if isinstance(each, shadow.Pair)]
-        assert not left
+        await site.until(  # without any collection: see below
+            lambda: not any(isinstance(each, shadow.Pair) for each in gc.get_objects())
+        )
 
     gc.collect()
     gc.disable()

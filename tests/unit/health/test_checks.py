@@ -67,7 +67,7 @@ def test_the_document() -> None:
 
 
 def test_who_is_slow_is_cut_off_alone() -> None:
-    health = Health(timeout=0.05)
+    health = Health(timeout=0.5)
     health.add("slow", lambda: asyncio.sleep(60, ""))
 
     @health.check("quick", timeout=20)
@@ -75,8 +75,8 @@ def test_who_is_slow_is_cut_off_alone() -> None:
         return "here"
 
     slow, good = results(health)
-    assert (slow.passed, slow.output) == (False, "no answer in 0.05 s")
-    assert slow.duration < 5
+    assert (slow.passed, slow.output) == (False, "no answer in 0.5 s")
+    assert slow.duration < 15
     assert good.passed
 
 
