@@ -494,8 +494,11 @@ class Fetch:
         self._timer = loop.call_later(decision.wait, self.start)
         return True
 
-    def _count(self, sick: bool, now: float) -> None:
-        """Tell the breaker, and who heeds it, of an attempt's outcome."""
+    def _count(self, sick: bool, now: float, whole: bool = True) -> None:
+        """Tell the breaker, and who heeds it, of an attempt's outcome.
+
+        *whole*: nothing can come of it any more that says otherwise.
+        """
         terms, took = self.terms, now - self._began
         circuit, heeds = terms.circuit, self.upstream.heeds
         if circuit is not None:
@@ -503,7 +506,7 @@ class Fetch:
             if sick:
                 circuit.failed(permit, now)
             else:
-                circuit.succeeded(permit, now, took)
+                circuit.succeeded(permit, now, took, whole)
         if heeds is not None:
             heeds.answered(terms.kind, took, sick, now)
 
@@ -514,8 +517,9 @@ class Fetch:
 
     def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
         if head.status < 400:
-            self._spent = self._permit
-            self._went_well()
+            if not body.ended:
+                self._spent = self._permit
+            self._went_well(body.ended)
         elif self._went_badly(head, body, payload):
             return
         self._started = True
@@ -523,16 +527,23 @@ class Fetch:
             self._end()
         self._sink.response_started(head, body, payload)
 
-    def _went_well(self) -> None:
+    def _went_well(self, whole: bool = True) -> None:
         now = monotonic()
         assert self.endpoint is not None
         self.endpoint.standing.succeeded(now)
-        self._count(False, now)
+        self._count(False, now, whole)
 
     def _broke_off(self) -> None:
         """Take back the good word for an answer that has ended before its end."""
         assert self.endpoint is not None
-        self.upstream.broke_off(self.endpoint, self.terms.circuit, self._spent)
+        spent, self._spent = self._spent, 0
+        self.upstream.broke_off(self.endpoint, self.terms.circuit, spent)
+
+    def _came_whole(self) -> None:
+        """Confirm the good word for an answer whose content has come."""
+        spent, self._spent = self._spent, 0
+        if self.terms.circuit is not None:
+            self.terms.circuit.ended(spent, monotonic())
 
     def _went_badly(self, head: ResponseHead, body: Body, payload: bytes) -> bool:
         """Count an answer of 400 and more; tell whether it is dropped for another attempt."""
@@ -570,6 +581,8 @@ class Fetch:
 
     def response_body(self, payload: bytes, body: Body) -> None:
         if body.ended:
+            if self._spent:
+                self._came_whole()
             self._end()
         self._sink.response_body(payload, body)
 
@@ -613,9 +626,11 @@ class Fetch:
     # The end.
 
     def _drop_permit(self) -> None:
+        circuit = self.terms.circuit
         permit, self._permit = self._permit, 0
-        if permit and self.terms.circuit is not None:
-            self.terms.circuit.dropped(permit)
+        spent, self._spent = self._spent, 0
+        if circuit is not None and (permit or spent):
+            circuit.dropped(permit or spent, begun=not permit)
 
     def _leave_gates(self) -> None:
         gates = self.terms.gates
@@ -635,7 +650,7 @@ class Fetch:
             self._clock.cancel()
         if self._connecting and self.endpoint is not None:
             self.endpoint.forget(self)
-        if self._permit:
+        if self._permit or self._spent:
             self._drop_permit()
         if self._inside or self._waits_at is not None:
             self._leave_gates()

@@ -100,12 +100,13 @@ class _CopyFetch(Fetch):
         self._count(is_failure(failure), time.monotonic())
         return False
 
-    def _went_well(self) -> None:
-        self._count(False, time.monotonic())
+    def _went_well(self, whole: bool = True) -> None:
+        self._count(False, time.monotonic(), whole)
 
     def _broke_off(self) -> None:
+        spent, self._spent = self._spent, 0
         if self.terms.circuit is not None:
-            self.terms.circuit.broke(self._spent, time.monotonic())
+            self.terms.circuit.broke(spent, time.monotonic())
 
     def _went_badly(self, head: ResponseHead, body: Body, payload: bytes) -> bool:
         if head.status == 401 and renews(self, head, body):

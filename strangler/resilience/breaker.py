@@ -3,7 +3,9 @@
 
 closed: everything passes, and the share of failures is watched · open: nothing passes until the
 hold is over · half_open: a few probes pass; if they all succeed it closes, if one fails it opens
-with a longer hold. `NEXT` is the whole protocol. Holds follow each other by doubling, with jitter
+with a longer hold. A probe has its verdict when its content has come, since what breaks off in
+mid-content begins well; one that goes on for as long as the shortest hold has passed, for some
+never end. `NEXT` is the whole protocol. Holds follow each other by doubling, with jitter
 over their upper half, so that even the longest are not in step (Nygard, "Release It!", names the
 pattern; resilience4j the override).
 
@@ -69,8 +71,8 @@ class Breaker:
     """
 
     __slots__ = (
-        "_passed", "_passes", "_probed_at", "_probes", "_window", "changes", "mode", "mode_until",
-        "policy", "state", "word",
+        "_begun", "_begun_at", "_passed", "_passes", "_probed_at", "_probes", "_window", "changes",
+        "mode", "mode_until", "policy", "state", "word",
     )  # fmt: skip
 
     def __init__(self, policy: Policy) -> None:
@@ -85,6 +87,8 @@ class Breaker:
         self._probes = 0
         self._passed = 0
         self._probed_at = 0.0
+        self._begun = 0
+        self._begun_at = 0.0
 
     # Asking.
 
@@ -92,10 +96,20 @@ class Breaker:
         """Return a permit for an attempt, to be given back with its outcome; 0: refused."""
         return self.changes if self._passes else self._ask(now)
 
-    def succeeded(self, permit: int, now: float, took: float = 0.0, chance: float = 0.0) -> None:
+    def succeeded(
+        self,
+        permit: int,
+        now: float,
+        took: float = 0.0,
+        chance: float = 0.0,
+        *,
+        whole: bool = True,
+    ) -> None:
         """Count an attempt that went well in *took* seconds.
 
         Under a policy with `slow` one that took longer counts as failed; *chance* is needed then.
+        Where the answer is not *whole* yet, what follows is told by `ended`, `broke` or `dropped`:
+        a probe is judged by that.
         """
         if permit != self.changes:
             return
@@ -105,9 +119,17 @@ class Breaker:
         elif self.word == "closed":
             self._window.add(now)
         elif self.word == "half_open":
-            self._passed += 1
-            if self._passed >= self.policy.probes:
-                self._move("probes_passed", self.state._replace(closed=now))
+            if whole:
+                self._pass(now)
+            else:
+                self._begun += 1
+                self._begun_at = now
+
+    def ended(self, permit: int, now: float) -> None:
+        """Learn that the content of an answer has come whole, whose head had succeeded."""
+        if permit == self.changes and self.word == "half_open":
+            self._begun -= 1
+            self._pass(now)
 
     def failed(self, permit: int, now: float, chance: float) -> None:
         """Count an attempt that failed; *chance* (0 <= chance < 1) is the jitter of a hold."""
@@ -124,14 +146,22 @@ class Breaker:
 
         Long streams are not waited for: they count when they begin, and anew if they break.
         """
-        if permit == self.changes and self.word == "closed":
+        if permit != self.changes:
+            return
+        if self.word == "closed":
             self._window.amend(now)
             self._judge(now, chance)
+        elif self.word == "half_open":
+            self._trip("probe_failed", now, chance)
 
-    def dropped(self, permit: int) -> None:
-        """Learn that an attempt ended without saying anything: its reader has gone."""
+    def dropped(self, permit: int, *, begun: bool = False) -> None:
+        """Learn that an attempt ended without saying anything: its reader has gone.
+
+        *begun*: its head had succeeded.
+        """
         if permit == self.changes and self.word == "half_open":
             self._probes -= 1
+            self._begun -= begun
 
     # Telling.
 
@@ -142,6 +172,7 @@ class Breaker:
         """
         self.mode = mode
         self.mode_until = until
+        self._begun = 0  # permits of before are none any more: how these probes end isn't told
         self._moved()
 
     def effective(self, now: float) -> Word:
@@ -173,16 +204,26 @@ class Breaker:
         if self.word == "open":
             if now < self.state.until:
                 return 0
-            self._probes = self._passed = 0
+            self._probes = self._passed = self._begun = 0
             self._move("hold_over", self.state)
+        probes, patience = self.policy.probes, self.policy.retry_in[0]
+        # Content that has come for so long without breaking off is good enough: it may never end.
+        if self._passed + self._begun >= probes and now - self._begun_at > patience:
+            self._move("probes_passed", self.state._replace(closed=now))
+            return self.changes
         # A probe whose outcome nobody told must not hold the breaker half open for ever.
-        if self._probes >= self.policy.probes and now - self._probed_at > self.policy.retry_in[0]:
-            self._probes = self._passed
-        if self._probes >= self.policy.probes:
+        if self._probes >= probes and now - self._probed_at > patience:
+            self._probes = self._passed + self._begun
+        if self._probes >= probes:
             return 0
         self._probes += 1
         self._probed_at = now
         return self.changes
+
+    def _pass(self, now: float) -> None:
+        self._passed += 1
+        if self._passed >= self.policy.probes:
+            self._move("probes_passed", self.state._replace(closed=now))
 
     def _judge(self, now: float, chance: float) -> None:
         attempts, failures = self._window.counts(now)

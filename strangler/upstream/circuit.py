@@ -35,7 +35,10 @@ class Shut:
         """Refuse."""
         return 0
 
-    def succeeded(self, permit: int, now: float, took: float) -> None:
+    def succeeded(self, permit: int, now: float, took: float, whole: bool = True) -> None:
+        """Learn nothing."""
+
+    def ended(self, permit: int, now: float) -> None:
         """Learn nothing."""
 
     def failed(self, permit: int, now: float) -> None:
@@ -44,7 +47,7 @@ class Shut:
     def broke(self, permit: int, now: float) -> None:
         """Learn nothing."""
 
-    def dropped(self, permit: int) -> None:
+    def dropped(self, permit: int, *, begun: bool = False) -> None:
         """Learn nothing."""
 
 
@@ -70,11 +73,18 @@ class Circuit:
             self._tell(now)
         return permit
 
-    def succeeded(self, permit: int, now: float, took: float) -> None:
-        """Count an attempt that went well."""
+    def succeeded(self, permit: int, now: float, took: float, whole: bool = True) -> None:
+        """Count an attempt that went well; *whole*: its content has come, too."""
         breaker = self.breaker
-        breaker.succeeded(permit, now, took, 0.0 if self._policy.slow is None else random())
+        chance = 0.0 if self._policy.slow is None else random()
+        breaker.succeeded(permit, now, took, chance, whole=whole)
         if self._told != breaker.changes:
+            self._tell(now)
+
+    def ended(self, permit: int, now: float) -> None:
+        """Learn that the content has come whole of an attempt that was counted as good."""
+        self.breaker.ended(permit, now)
+        if self._told != self.breaker.changes:
             self._tell(now)
 
     def failed(self, permit: int, now: float) -> None:
@@ -89,9 +99,9 @@ class Circuit:
         if self._told != self.breaker.changes:
             self._tell(now)
 
-    def dropped(self, permit: int) -> None:
-        """Learn that an attempt ended without saying anything."""
-        self.breaker.dropped(permit)
+    def dropped(self, permit: int, *, begun: bool = False) -> None:
+        """Learn that an attempt ended without saying anything, or (*begun*) more than its head."""
+        self.breaker.dropped(permit, begun=begun)
 
     def force(self, mode: Mode, until: float = inf) -> None:
         """Take an operator's word until the monotonic instant *until*."""

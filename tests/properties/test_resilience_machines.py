@@ -102,6 +102,7 @@ class BreakerMachine(Clocked):
     """Model: an endpoint that is well or ill, attempts in flight, and what must not happen."""
 
     permits = Bundle("permits")
+    begun = Bundle("begun")
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,6 +110,7 @@ class BreakerMachine(Clocked):
         self.breaker = Breaker(self.policy)
         self.failed_since_closed = 0
         self.passed_half_open: list[float] = []
+        self.begun_probes: list[tuple[int, float]] = []
         self.until: float | None = None
 
     def forced(self) -> str | None:
@@ -128,6 +130,12 @@ class BreakerMachine(Clocked):
         elif before == "open":
             assert bool(permit) == (self.now >= self.breaker.state.until)
             assert self.breaker.word == ("half_open" if permit else "open")
+        if before == "half_open" and self.breaker.word == "closed":
+            # Content may come for ever: those who ask learn that it has for long enough.
+            going_on = [at for of, at in self.begun_probes if of == self.breaker.changes - 1]
+            assert going_on
+            assert max(going_on) < self.now - 5.0
+            self.failed_since_closed = 0
         if permit and before != "half_open" and self.breaker.word == "half_open":
             self.passed_half_open = []
         if permit and self.breaker.word == "half_open" and forced is None:
@@ -145,6 +153,59 @@ class BreakerMachine(Clocked):
             assert (before, self.breaker.word) == ("half_open", "closed")
             assert permit == changes
             self.failed_since_closed = 0
+
+    @rule(target=begun, permit=consumes(permits))
+    def begins(self, permit: int) -> int:
+        """A good head decides nothing while it is a probe's."""
+        before = self.breaker.word
+        self.breaker.succeeded(permit, self.now, whole=False)
+        assert self.breaker.word == before
+        if before == "half_open" and permit == self.breaker.changes:
+            self.begun_probes.append((permit, self.now))
+        return permit
+
+    @precondition(lambda self: self.forced() is None)
+    @rule(target=begun, lot=chance)
+    def a_probe_begins(self, lot: float) -> int:
+        """What chance seldom comes to: it opens, the hold ends, somebody is let in."""
+        if self.breaker.word == "closed":
+            self.failures_in_a_row(60, lot)
+        if self.breaker.word == "open":
+            self.now = max(self.now, self.breaker.state.until)
+        return self.begins(self.ask())
+
+    @rule(permit=consumes(begun))
+    def ends(self, permit: int) -> None:
+        before, changes = self.breaker.word, self.breaker.changes
+        self.breaker.ended(permit, self.now)
+        if self.breaker.word != before:
+            assert (before, self.breaker.word) == ("half_open", "closed")
+            assert permit == changes
+            self.failed_since_closed = 0
+
+    @rule(permit=consumes(begun), lot=chance)
+    def breaks(self, permit: int, lot: float) -> None:
+        before, changes = self.breaker.word, self.breaker.changes
+        self.failed_since_closed += 1
+        self.breaker.broke(permit, self.now, lot)
+        if before == "half_open" and permit == changes:
+            assert self.breaker.word == "open"
+        if self.breaker.word != before:
+            assert self.breaker.word == "open"
+            assert permit == changes
+            self.failed_since_closed = 0
+
+    @rule(permit=consumes(begun))
+    def left(self, permit: int) -> None:
+        before = self.breaker.word
+        self.breaker.dropped(permit, begun=True)
+        assert self.breaker.word == before
+        self.makes_room(permit)
+
+    def makes_room(self, permit: int) -> None:
+        """Forget a probe that has said nothing: another one may come at once."""
+        if permit == self.breaker.changes and self.passed_half_open:
+            self.passed_half_open.pop()
 
     @rule(permit=consumes(permits), lot=chance)
     def failed(self, permit: int, lot: float) -> None:
@@ -171,6 +232,7 @@ class BreakerMachine(Clocked):
         before = self.breaker.word
         self.breaker.dropped(permit)
         assert self.breaker.word == before
+        self.makes_room(permit)
 
     @rule(mode=st.sampled_from(["auto", "forced_open", "forced_closed"]), seconds=passing)
     def force(self, mode: Any, seconds: float) -> None:
@@ -210,6 +272,9 @@ class BreakerMachine(Clocked):
             twin._passes = False
             twin._probes = self.policy.probes
             twin._probed_at = self.now
+            twin._passed, twin._begun = self.breaker._passed, self.breaker._begun
+            twin._begun_at = self.breaker._begun_at
+            assert twin._begun >= 0
             assert twin.permit(max(self.now, state.until) + 5.1)
 
 

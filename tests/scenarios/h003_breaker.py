@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -121,6 +122,82 @@ def test_answers_that_break_off_in_their_content_open_it(running, origin):
     edge.wait_log("breaker.open name=materia")
     edge.get("/s/x").expect(503)
     assert len(origin.requests) == 6
+
+
+def cut(status: str = "200 OK") -> tuple[object, ...]:
+    return f"HTTP/1.1 {status}\r\nContent-Length: 9\r\n\r\nabc".encode(), close()
+
+
+def test_a_probe_whose_content_is_cut_has_failed(running, origin):
+    """It began well, as the answers did that opened the breaker."""
+    service = {"url": origin, "breaker": {**BREAKER, "retry_in": "300ms..500ms"}}
+    edge = site(running, {"legacy": legacy(), "materia": service})
+    open_it(edge, origin)
+    origin.forget().answers(*cut())
+    for _ in range(3):
+        lines, seen = len(edge.lines), len(origin.requests)
+        until(lambda seen=seen: asked(edge, origin) > seen)
+        edge.wait_log("breaker.open name=materia", after=lines)
+    assert "breaker.closed" not in edge.log
+    origin.answers(respond(body="well"))
+    until(lambda: edge.get("/s/x").status == 200)
+    edge.wait_log("breaker.closed name=materia")
+
+
+def asked(edge, origin) -> int:
+    """Ask once, and return how many requests have come to *origin*."""
+    with edge.client() as client, contextlib.suppress(Truncated):
+        client.get("/s/x")
+    return len(origin.requests)
+
+
+@pytest.fixture
+def probing(running, origin):
+    """An edge whose breaker's one probe is a reader of something that doesn't end, till `go`."""
+    go = threading.Event()
+    service = {"url": origin, "breaker": {**BREAKER, "retry_in": "1s..2s"}}
+    edge = site(running, {"legacy": legacy(), "materia": service})
+    open_it(edge, origin)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
+    origin.on("/s/ticker", head + b"one", wait(go), b"two")
+    origin.answers(respond(body="well"))
+    clients = []
+
+    def began() -> bool:
+        clients.append(edge.client())
+        clients[-1].send(build("GET", "/s/ticker"))
+        return clients[-1].read_head().status == 200
+
+    until(began)
+    edge.get("/s/x").expect(503)  # one probe at a time, and this one has not passed yet
+    yield edge, clients[-1], go
+    go.set()
+    for client in clients:
+        client.close()
+
+
+def test_a_probe_without_an_end_closes_it_after_the_shortest_hold(probing):
+    """Live tickers never end: who has gone on for so long is well, and others are let in."""
+    edge, client, go = probing
+    until(lambda: edge.get("/s/x").status == 200)
+    edge.wait_log("breaker.closed name=materia")
+    go.set()
+    assert client.read_content(6) == b"onetwo"
+
+
+def test_a_probe_whose_content_ends_closes_it(probing):
+    edge, client, go = probing
+    go.set()
+    assert client.read_content(6) == b"onetwo"
+    edge.wait_log("breaker.closed name=materia")
+    edge.get("/s/x").expect(200)
+
+
+def test_a_probe_whose_reader_leaves_says_nothing_and_makes_room(probing):
+    edge, client, go = probing
+    client.close()
+    until(lambda: edge.get("/s/x").status == 200)
+    edge.wait_log("breaker.closed name=materia")
 
 
 def test_readers_who_leave_in_mid_content_are_nobodys_failure(running, origin):

@@ -141,6 +141,66 @@ def test_a_probe_that_is_never_told_of_does_not_hold_it_for_ever() -> None:
     assert breaker.permit(NOW + 10.1)
 
 
+def probing(probes: int = 1) -> tuple[Breaker, int]:
+    """Return a breaker whose probe's answer has begun well, and the probe's permit."""
+    breaker = opened(replace(POLICY, probes=probes))
+    probe = breaker.permit(NOW + 5.0)
+    breaker.succeeded(probe, NOW + 5.1, whole=False)
+    assert breaker.word == "half_open"
+    return breaker, probe
+
+
+def test_a_probe_has_its_verdict_when_its_content_has_come() -> None:
+    breaker, probe = probing()
+    assert breaker.permit(NOW + 5.2) == 0
+    breaker.ended(probe, NOW + 5.3)
+    assert breaker.word == "closed"
+
+
+def test_a_probe_that_breaks_off_in_its_content_has_failed() -> None:
+    breaker, probe = probing()
+    breaker.broke(probe, NOW + 5.3, 0.0)
+    assert breaker.word == "open"
+    assert breaker.state.until == NOW + 5.3 + 10.0
+
+
+def test_a_probe_without_an_end_has_passed_after_the_shortest_hold() -> None:
+    breaker, probe = probing()
+    assert breaker.permit(NOW + 10.1) == 0
+    assert breaker.permit(NOW + 10.2)
+    assert breaker.word == "closed"
+    breaker.broke(probe, NOW + 11.0, 0.0)
+    assert breaker.word == "closed"
+
+
+def test_a_probe_that_has_begun_counts_beside_one_that_was_lost() -> None:
+    breaker, _ = probing(probes=2)
+    assert breaker.permit(NOW + 6.0)  # nobody will tell of this one
+    assert breaker.permit(NOW + 10.9) == 0
+    third = breaker.permit(NOW + 11.1)
+    assert third
+    breaker.succeeded(third, NOW + 11.2)
+    assert breaker.word == "half_open"
+    assert breaker.permit(NOW + 11.3)
+    assert breaker.word == "closed"
+
+
+def test_a_probe_whose_reader_goes_in_mid_content_gives_its_place_back() -> None:
+    breaker, probe = probing()
+    breaker.dropped(probe, begun=True)
+    assert breaker.permit(NOW + 5.3)
+    assert breaker.permit(NOW + 20.0)  # nobody tells of it, and what was dropped is no pass
+    assert breaker.word == "half_open"
+
+
+def test_52_a_probe_of_before_an_operator_s_word_says_nothing_after_it() -> None:
+    breaker, probe = probing()
+    breaker.force("forced_closed", NOW + 7.0)
+    breaker.broke(probe, NOW + 6.0, 0.0)
+    assert breaker.permit(NOW + 20.0)
+    assert breaker.word == "half_open"
+
+
 def test_dropped_attempts_of_a_closed_one_are_nothing() -> None:
     breaker = Breaker(POLICY)
     breaker.dropped(breaker.permit(NOW))
