@@ -19,12 +19,13 @@ from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange import answer, composing, debugging, ending, falling, itself
 from strangler.exchange.counting import Arm
-from strangler.exchange.fetch import FOR_EVER, SAFE, Answer, Fetching, failure_word
+from strangler.exchange.fetch import FOR_EVER, SAFE, Answer, Fetching
 from strangler.exchange.plan import Plan
 from strangler.exchange.traced import maker
 from strangler.observe.tracing import Trace
 from strangler.resilience import deadline
 from strangler.resilience.deadline import Deadline
+from strangler.resilience.failure import failure_word
 from strangler.resilience.policy import Rung
 from strangler.resilience.protection import Kind
 from strangler.rollout import Decision

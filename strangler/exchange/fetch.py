@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from strangler.errors import AttemptFailed
 from strangler.exchange.authorized import authorized, renews
 from strangler.resilience.deadline import Deadline
-from strangler.resilience.failure import is_failure
+from strangler.resilience.failure import failure_word, is_failure
 from strangler.resilience.policy import Retry
 from strangler.resilience.protection import Kind
 from strangler.resilience.retry import Reason, decide, parse_retry_after
@@ -668,23 +668,3 @@ class Fetch:
             self._sink.response_started(*self._held)
         else:
             self._sink.fetch_failed(error)
-
-
-#: RFC 9209 types by the words of a fallback's `when` (the others are `incomplete`).
-_WORDS: Final = {
-    "connection_refused": "connect",
-    "connection_timeout": "connect",
-    "destination_ip_unroutable": "connect",
-    "destination_unavailable": "connect",
-    "dns_error": "connect",
-    "dns_timeout": "connect",
-    "tls_certificate_error": "connect",
-    "tls_protocol_error": "connect",
-    "connection_limit_reached": "busy",
-    "http_response_timeout": "timeout",
-}
-
-
-def failure_word(error: AttemptFailed) -> str:
-    """Return the word of a fallback's `when` that *error* falls under."""
-    return error.word or _WORDS.get(error.error, "incomplete")

@@ -29,13 +29,14 @@ from strangler.cache.tiers.tier import BodyLost
 from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
 from strangler.exchange.copies import Copies, Found, Standby
-from strangler.exchange.fetch import Answer, Fetching, failure_word
+from strangler.exchange.fetch import Answer, Fetching
 from strangler.exchange.parts import completed, joined_with_held
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.reader import Reader, Told
 from strangler.exchange.spill import Spill
 from strangler.exchange.stream import Stream
 from strangler.exchange.traced import maker
+from strangler.resilience.failure import failure_word
 from strangler.resilience.protection import Kind
 from strangler.upstream import Upstream
 from strangler.wire.framing import Body, Length

@@ -194,7 +194,7 @@ def test_a_probe_whose_content_ends_closes_it(probing):
 
 
 def test_a_probe_whose_reader_leaves_says_nothing_and_makes_room(probing):
-    edge, client, go = probing
+    edge, client, _ = probing
     client.close()
     until(lambda: edge.get("/s/x").status == 200)
     edge.wait_log("breaker.closed name=materia")
