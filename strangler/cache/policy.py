@@ -84,3 +84,9 @@ class CachePolicy:
     ignore: frozenset[Override] = frozenset()
     client_steers: bool = False
     collapse: bool = True
+
+    def uses(self, tier: TierName) -> bool:
+        """Tell whether responses are looked up and kept in *tier*."""
+        if self.mode == "tiers":
+            return getattr(self, tier) is not None
+        return self.mode == "origin"

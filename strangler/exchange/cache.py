@@ -22,10 +22,11 @@ from strangler.cache.steering import steering
 from strangler.cache.storable import Uncacheable, bypass
 from strangler.cache.stored import Stored
 from strangler.cache.tiers.purges import Purge
-from strangler.cache.tiers.tier import Tier
+from strangler.cache.tiers.tier import Copy, Tier
 from strangler.cache.vary import select
 from strangler.exchange.copies import Copies, Ready, Standby
 from strangler.exchange.fill import LARGEST, Fill
+from strangler.exchange.glance import Glance
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.reader import Told
 from strangler.resilience.protection import Kind
@@ -92,6 +93,7 @@ class Cache:
         self.edge = edge
         self.copies = copies
         self._fills: dict[bytes, Fill] = {}
+        self._glances: dict[bytes, Glance] = {}
         self._passed: dict[bytes, float] = {}
         #: What a target lately said that it hasn't got: until when, and by which status.
         self.absent: dict[bytes, tuple[float, int]] = {}
@@ -134,19 +136,41 @@ class Cache:
             exchange.serve(chosen.stored, chosen.body, Told(tier="edge", stale=True))
             self._refresh(exchange, plan, cached, key, lookup, chosen.body)
             return
-        self._fill(exchange, plan, cached, key, lookup, chosen)
+        if not self._glance(exchange, cached, key, lookup, chosen):
+            self.fill(exchange, lookup, chosen)
 
-    def _fill(
+    def _glance(
         self,
         exchange: CachedExchange,
-        plan: Plan,
         cached: Cached,
         key: bytes,
         lookup: Lookup,
         chosen: Ready | None,
+    ) -> bool:
+        """Have *exchange* wait for a glance below, an old or a new one, where one will do."""
+        if key in self._fills:
+            return False
+        glance = self._glances.get(key)
+        if glance is None:
+            glance = Glance(self, key)
+            if not self.copies.glance(key, cached.policy, glance.told):
+                return False
+            self._glances[key] = glance
+        glance.join(exchange, lookup, chosen)
+        return True
+
+    def fill(
+        self,
+        exchange: CachedExchange,
+        lookup: Lookup,
+        chosen: Ready | None,
+        seen: list[Copy] | None = None,
     ) -> None:
-        """Make *exchange* a reader of the fill of *key*, an old or a new one."""
-        head = exchange.head
+        """Make *exchange* a reader of the fill of its key, an old or a new one.
+
+        *lookup*, *chosen*: what the edge tier had · *seen*: what a glance has seen below it.
+        """
+        plan, cached, key, head = exchange.plan, exchange.cached, exchange.key, exchange.head
         exchange.standby = (
             Standby(lookup, chosen.stored, chosen.body, "edge") if chosen is not None else None
         )
@@ -168,7 +192,7 @@ class Cache:
         fill = self._make(exchange, plan, cached, key, lookup, body, shared=not alone)
         fill.join(exchange)
         exchange.wait_for(fill)
-        fill.start(look=True)
+        fill.start(look=True, seen=seen)
 
     def renew(self, exchange: CachedExchange, plan: Plan, cached: Cached, key: bytes) -> None:
         """Fetch *key* anew for *exchange*, whatever there is; a 304 will do where that is known."""
@@ -317,6 +341,11 @@ class Cache:
         """Learn that nobody can join *fill* any more."""
         if self._fills.get(fill.key) is fill:
             del self._fills[fill.key]
+
+    def glance_over(self, glance: Glance) -> None:
+        """Learn that *glance* has seen what there is."""
+        if self._glances.get(glance.key) is glance:
+            del self._glances[glance.key]
 
     def pass_for_a_while(self, key: bytes) -> None:
         """Let nobody wait for *key*: what it answers is one reader's own (hit-for-miss)."""

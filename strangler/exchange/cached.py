@@ -25,6 +25,7 @@ from strangler.exchange.copies import Standby
 from strangler.exchange.exchange import Exchange
 from strangler.exchange.fetch import Answer
 from strangler.exchange.fill import Fill
+from strangler.exchange.glance import Glance
 from strangler.exchange.overridden import Detour
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.reader import Told
@@ -56,7 +57,7 @@ class CachedExchange(Exchange):
     """
 
     __slots__ = (
-        "_cached", "_delivery", "_fill", "_first_key", "_keeping", "_kept", "_word", "key",
+        "_awaited", "_cached", "_delivery", "_first_key", "_keeping", "_kept", "_word", "key",
         "standby",
     )  # fmt: skip
 
@@ -66,7 +67,7 @@ class CachedExchange(Exchange):
         super().__init__(edge, connection, head, id_)
         self.key = self._first_key = b""
         self.standby: Standby | None = None
-        self._fill: Fill | None = None
+        self._awaited: Fill | Glance | None = None
         self._delivery: Delivery | None = None
         self._keeping: Keeping | None = None
         self._word = ""
@@ -135,10 +136,14 @@ class CachedExchange(Exchange):
 
     # What the cache says.
 
+    def await_glance(self, glance: Glance) -> None:
+        """Wait for *glance*; that it ends soon is the tier's to see to."""
+        self._awaited = glance
+
     def wait_for(self, fill: Fill) -> None:
         """Wait for *fill*, unless it has answered already."""
         if not self._over and self._delivery is None and self._fetch is None:
-            self._fill = fill
+            self._awaited = fill
             if fill.readers[:1] != [self]:
                 edge = self._edge
                 edge.ticker.waits(PATIENCE, CachedExchange.waited_long).start(self)
@@ -149,21 +154,22 @@ class CachedExchange(Exchange):
         So a slow leader costs the upstream one more request every `PATIENCE` seconds, not one
         for each of its readers.
         """
-        fill, self._fill = self._fill, None
-        if fill is None or self._over:
+        awaited, self._awaited = self._awaited, None
+        if awaited is None or self._over:
             return
-        fill.leave(self)
+        awaited.leave(self)
         standby = self.standby
         if standby is not None and standby.lookup.may_stand_in:
             told = Told(tier=standby.tier, forward="stale", stale=True)
             self.serve(standby.stored, standby.body, told)
         else:
-            self._edge.cache.fill_over(fill)
+            if isinstance(awaited, Fill):
+                self._edge.cache.fill_over(awaited)
             self.again()
 
     def alone(self, forward: Forward, detail: str) -> None:
         """Go straight to the upstream; why, for Cache-Status and the log."""
-        self._fill = None
+        self._awaited = None
         if self._over:
             return
         self._word = f"fwd={forward},{detail}" if detail else f"fwd={forward}"
@@ -182,7 +188,7 @@ class CachedExchange(Exchange):
 
     def again(self) -> None:
         """Ask the cache anew: what this exchange waited for is not what it wants."""
-        self._fill = None
+        self._awaited = None
         if not self._over:
             self._edge.cache.begin(self, self._plan, self._cached, self.key)
 
@@ -193,7 +199,7 @@ class CachedExchange(Exchange):
 
     def serve(self, stored: Stored, body: bytes, told: Told) -> None:
         """Deliver a stored response whole: one write."""
-        self._fill = None
+        self._awaited = None
         if self._over:
             return
         delivery = deliver(self._head, stored)
@@ -209,7 +215,7 @@ class CachedExchange(Exchange):
 
     def serve_stream(self, stored: Stored, stream: Stream, told: Told) -> None:
         """Deliver a stored response whose content is still arriving."""
-        self._fill = None
+        self._awaited = None
         if self._over:
             return
         known = b"\r\nContent-Length:" in stored.head or stored.status in (204, 304)
@@ -239,7 +245,7 @@ class CachedExchange(Exchange):
         detail: str,
     ) -> None:
         """Deliver a response that is this reader's alone, as if there were no cache."""
-        self._fill = None
+        self._awaited = None
         if self._over:
             return
         self._upstream = upstream
@@ -256,7 +262,7 @@ class CachedExchange(Exchange):
         self, error: AttemptFailed, failure: int | str, answer: Answer | None = None
     ) -> None:
         """Fall back as the route says, through the cache, or answer the error."""
-        self._fill = None
+        self._awaited = None
         if self._over:
             return
         if self._fall(failure, error, answer=answer):
@@ -277,9 +283,9 @@ class CachedExchange(Exchange):
         return out
 
     def _take(self, rung: Rung, replay: bytes) -> None:
-        fill, self._fill = self._fill, None
-        if fill is not None:
-            fill.leave(self)
+        awaited, self._awaited = self._awaited, None
+        if awaited is not None:
+            awaited.leave(self)
         if rung.kind in ("stale", "archive"):
             self._edge.cache.spawn(self._take_copy(rung))
         else:
@@ -329,11 +335,11 @@ class CachedExchange(Exchange):
     # The engine's receiver, where a delivery or a fill is what runs.
 
     def client_gone(self) -> None:
-        fill, self._fill = self._fill, None
+        awaited, self._awaited = self._awaited, None
         delivery, self._delivery = self._delivery, None
         super().client_gone()
-        if fill is not None:
-            fill.leave(self)
+        if awaited is not None:
+            awaited.leave(self)
         if delivery is not None:
             self._sent = delivery.sent
             delivery.leave()
@@ -387,9 +393,9 @@ class CachedExchange(Exchange):
         super().response_body(payload, body)
 
     def total_expired(self) -> None:
-        fill, self._fill = self._fill, None
-        if fill is not None:
-            fill.leave(self)
+        awaited, self._awaited = self._awaited, None
+        if awaited is not None:
+            awaited.leave(self)
         super().total_expired()
 
     # Small steps.

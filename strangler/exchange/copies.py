@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, cast
 
 from strangler.cache import policy
@@ -169,38 +169,60 @@ class Copies:
         """Return what the edge tier has of *key*, all variants."""
         return self.memory.get(key)
 
-    async def search(self, key: bytes, policy: CachePolicy, fields: Fields) -> Found | None:
+    def glance(
+        self, key: bytes, policy: CachePolicy, tell: Callable[[list[Copy] | None], None]
+    ) -> bool:
+        """Ask the first tier below the edge for *key*, by `Tier.glance`; False where it can't be.
+
+        What it has is for `chosen`, or for `search` where that isn't enough.
+        """
+        if not self.below:
+            return False
+        name, tier = self.below[0]
+        return policy.uses(name) and tier.glance(key, tell)
+
+    async def search(
+        self, key: bytes, policy: CachePolicy, fields: Fields, seen: list[Copy] | None = None
+    ) -> Found | None:
         """Return the best copy below the edge tier for a request with *fields*.
 
         A fresh one ends the search; of stale ones the first is returned, as something to ask
         about. What is found whole climbs into the edge tier and the tiers passed on the way.
+        *seen*: what the first tier had at a glance; it isn't asked again.
         """
         stale: Found | None = None
         for place, (name, tier) in enumerate(self.below):
-            if not _serves(policy, name):
+            if not policy.uses(name):
                 continue
             moments = self.moments()
-            copies = [c for c in await tier.get(key) if not self._going(c.stored)]
-            stored = select([copy.stored for copy in copies], fields)
-            if stored is None:
+            copies = seen if seen is not None and not place else await tier.get(key)
+            found = self.chosen(copies, policy, fields, place)
+            if found is None:
                 continue
-            copy = next(copy for copy in copies if copy.stored is stored)
-            until = usable_until(
-                stored.fresh_until,
-                entered=copy.entered,
-                stay=stay(policy, name, stored.status),
-            )
-            found = Found(name, tier, copy, until)
-            if until > time.time():
+            if found.usable_until > time.time():
                 self._climb(found, policy, moments, place)
                 return found
             if stale is None:
                 stale = found
         return stale
 
+    def chosen(
+        self, copies: Sequence[Copy], policy: CachePolicy, fields: Fields, place: int = 0
+    ) -> Found | None:
+        """Return the one of *copies*, which tier number *place* below has, that suits *fields*."""
+        copies = [copy for copy in copies if not self._going(copy.stored)]
+        stored = select([copy.stored for copy in copies], fields)
+        if stored is None:
+            return None
+        copy = next(copy for copy in copies if copy.stored is stored)
+        name, tier = self.below[place]
+        limit = stay(policy, name, stored.status)
+        until = usable_until(stored.fresh_until, entered=copy.entered, stay=limit)
+        return Found(name, tier, copy, until)
+
     def keep(self, stored: Stored, body: bytes, policy: CachePolicy, moments: Moments) -> None:
         """Put a new response into every tier that its route uses; nobody waits for it."""
-        self._hold(stored, body, policy, moments.edge)
+        self.hold(stored, body, policy, moments.edge)
         self._put(stored, body, policy, moments, self.below)
 
     def uploads(
@@ -209,7 +231,7 @@ class Copies:
         """Return ways to keep a body that is too large to be held, and their moments."""
         found = []
         for name, tier in self.below:
-            seconds = kept_for(stored, policy, name) if _serves(policy, name) else 0.0
+            seconds = kept_for(stored, policy, name) if policy.uses(name) else 0.0
             if seconds > 0.0 and tier.up:
                 moment = moments.shared if name == "shared" else moments.archive
                 found.append((tier.upload(stay=seconds), moment))
@@ -254,10 +276,9 @@ class Copies:
             if self._forgetting.get(key) == received:
                 del self._forgetting[key]
 
-    # Inside.
-
-    def _hold(self, stored: Stored, body: bytes, policy: CachePolicy, moment: int) -> None:
-        if not _serves(policy, "edge"):
+    def hold(self, stored: Stored, body: bytes, policy: CachePolicy, moment: int) -> None:
+        """Put *stored* into the edge tier, if its route uses that; *moment*: of the edge tier."""
+        if not policy.uses("edge"):
             return
         ready = Ready(stored, body, policy, entered=time.time(), name=self.name)
         self.memory.put(
@@ -270,11 +291,13 @@ class Copies:
             route=stored.route,
         )
 
+    # Inside.
+
     def _climb(self, found: Found, policy: CachePolicy, moments: Moments, place: int) -> None:
         stored, body = found.copy.stored, found.copy.body
         if body is None:
             return
-        self._hold(stored, body, policy, moments.edge)
+        self.hold(stored, body, policy, moments.edge)
         self._put(stored, body, policy, moments, self.below[:place])
 
     def _put(
@@ -286,7 +309,7 @@ class Copies:
         tiers: Sequence[tuple[TierName, Tier]],
     ) -> None:
         for name, tier in tiers:
-            seconds = kept_for(stored, policy, name) if _serves(policy, name) else 0.0
+            seconds = kept_for(stored, policy, name) if policy.uses(name) else 0.0
             if seconds > 0.0:
                 moment = moments.shared if name == "shared" else moments.archive
                 tier.spawn(tier.put(stored, body, stay=seconds, moment=moment))
@@ -304,7 +327,7 @@ def tiers_in_use(snapshot: Snapshot) -> dict[str, policy.Tier]:
     return {
         name: tier
         for name, tier in snapshot.tiers.items()
-        if name == "shared" or any(_serves(one, tier.name) for one in cached)
+        if name == "shared" or any(one.uses(tier.name) for one in cached)
     }
 
 
@@ -320,11 +343,6 @@ def kept_for(stored: Stored, policy: CachePolicy, name: TierName) -> float:
     if name == "archive" and limit is not None:
         left = max(left, limit)  # the last rung of a ladder takes a copy however old
     return left
-
-
-def _serves(policy: CachePolicy, name: TierName) -> bool:
-    """Tell whether *policy* uses the tier called *name*."""
-    return policy.mode == "origin" or (policy.mode == "tiers" and getattr(policy, name) is not None)
 
 
 def softer(ready: Ready) -> Ready | None:

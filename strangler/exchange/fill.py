@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """One getting of a stored response, for however many readers ask for it meanwhile.
 
-A fill looks in the tiers below the edge, takes the lease that keeps other workers from fetching
-the same, fetches, stores, and hands the response to its readers as it arrives. Readers of the
-same key join while that may still help them; as soon as it turns out that the answer is private,
-or is another variant than theirs, each goes its own way at once, and for a while nobody waits for
-that key (hit-for-miss). A refresh in the background is a fill without readers.
+A fill looks in the tiers below the edge, unless a `glance` has seen all there is, takes the lease
+that keeps other workers from fetching the same, fetches, stores, and hands the response to its
+readers as it arrives. Readers of the same key join while that may still help them; as soon as it
+turns out that the answer is private, or is another variant than theirs, each goes its own way at
+once, and for a while nobody waits for that key (hit-for-miss). A refresh in the background is a
+fill without readers.
 
 look → (found) ──────────────────────────────→ hand out
     └ (not found) lease → fetch → plan → store → hand out
@@ -25,7 +26,7 @@ from strangler.cache.lookup import Lookup, decide, stands_in
 from strangler.cache.steering import steering
 from strangler.cache.storable import READERS_OWN, Uncacheable
 from strangler.cache.stored import Stored
-from strangler.cache.tiers.tier import BodyLost
+from strangler.cache.tiers.tier import BodyLost, Copy
 from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
 from strangler.exchange.copies import Copies, Found, Standby
@@ -164,16 +165,19 @@ class Fill:
 
     # Looking.
 
-    def start(self, *, look: bool) -> None:
-        """Begin: in the tiers below where *look* says so, else at the upstream."""
+    def start(self, *, look: bool, seen: list[Copy] | None = None) -> None:
+        """Begin: in the tiers below where *look* says so, else at the upstream.
+
+        *seen*: what a glance has seen in the first of them already.
+        """
         copies = self.cache.copies
         if look and copies.below:
-            self._task = self.cache.spawn(self._look(copies))
+            self._task = self.cache.spawn(self._look(copies, seen))
         else:
             self._ask()
 
-    async def _look(self, copies: Copies) -> None:
-        found = await copies.search(self.key, self._cached.policy, self._head.fields)
+    async def _look(self, copies: Copies, seen: list[Copy] | None) -> None:
+        found = await copies.search(self.key, self._cached.policy, self._head.fields, seen)
         if self._over:
             return
         if found is not None and await self._use(found):

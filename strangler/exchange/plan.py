@@ -455,7 +455,13 @@ def _plan(
         cached=cached,
         page=pages[route.page.path] if route.page is not None else b"",
         copying=None if special or said.detour else _copying(route, stage, overrides),
-        hot=not special and decision is not None and said.detour != "archive_only",
+        hot=(
+            cached is not None
+            and cached.policy.uses("edge")
+            and not special
+            and decision is not None
+            and said.detour != "archive_only"
+        ),
         special=special,
         detour=said.detour,
         priority=said.priority or ROUTES[route.priority],

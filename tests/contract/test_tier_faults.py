@@ -71,8 +71,8 @@ async def goes_over(one: Tier, other: Tier) -> bool:
     return await put(one, page(b"/new")) and bool(await other.get(page(b"/new").key))
 
 
-def shared(redis: Any) -> Site:
-    return Site("redis", redis.url)
+def shared(redis: Any, kind: str = "redis") -> Site:
+    return Site(kind, redis.url)
 
 
 # Servers that are slow or gone.
@@ -250,11 +250,12 @@ async def test_a_read_only_replica_is_no_tier(events: Events) -> None:
             await tier.close()
 
 
+@pytest.mark.parametrize("kind", ["redis", "redis, at a glance"])
 @pytest.mark.parametrize("lost", [b"FLUSHALL", b"DEL {strangler:shared:}seq"])
 @in_loop
-async def test_a_lost_log_of_purges_brings_nothing_back(lost: bytes) -> None:
+async def test_a_lost_log_of_purges_brings_nothing_back(lost: bytes, kind: str) -> None:
     with Redis() as server:
-        site = shared(server)
+        site = shared(server, kind)
         tier, other = await site.worker(), await site.worker()
         kept = page(tags=(b"t",))
         await put(tier, kept)

@@ -11,6 +11,7 @@ import os
 import signal
 import sqlite3
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from scenarios.story import (
     together,
     warm,
 )
+from servers.redis import Redis
 
 from strangler.testing import Edge, Upstream, respond, until
 
@@ -223,17 +225,21 @@ NOT_BELOW = {
 }
 
 
-@pytest.mark.parametrize("tier", ["shared", "archive"])
-def test_the_paragraphs_hold_in_a_tier_alone(tier):
+@pytest.mark.parametrize("store", ["shared", "archive", "redis"])
+def test_the_paragraphs_hold_in_a_tier_alone(store):
     """What RFC 9111 asks, with no memory in the way: every answer is from what was written.
 
-    The tiers are of one kind and this takes its time, so each tells a quarter of the stories.
+    This takes its time, so each store tells a quarter of the stories.
     """
     stories = [each for each in _paragraphs() if each.id not in NOT_BELOW]
     assert len(stories) > 900
-    stories = stories[tier == "shared" :: 4]
-    tiers = dict.fromkeys(TIERS, "none") | {tier: TIERS[tier]}
-    with Upstream() as origin:
+    stories = stories[("archive", "shared", "redis").index(store) :: 4]
+    with ExitStack() as stack:
+        tier = {store: TIERS.get(store)}
+        if store == "redis":
+            tier = {"shared": {"store": stack.enter_context(Redis()).url, "timeout": "1s"}}
+        tiers = dict.fromkeys(TIERS, "none") | tier
+        origin = stack.enter_context(Upstream())
         text = cached(origin, tiers=tiers, routes={"/origin/**": LADDER["/origin/**"]})
         with Edge(text, access_log="off") as edge:
             origin.answers(respond(200, "x", MINUTE))

@@ -6,17 +6,18 @@ Issue "Collapse", "Purge", "Losing Redis or MongoDB costs rungs, never a request
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from scenarios.g001_collapse import asked, at_origin, crowd
+from scenarios.g001_collapse import SETTLE, Crowd, asked, at_origin, crowd
 from scenarios.story import cache_status, cached, detail, opened, purge
 from servers.redis import Redis
 
-from strangler.testing import Edge, Upstream, respond, until, wait
+from strangler.testing import Connection, Edge, Response, Upstream, build, respond, until, wait
 
 ROUTES = {
     "/noticia/{slug}.ghtml": {
@@ -77,6 +78,97 @@ def test_pain_40_two_machines_make_one_fetch(number, fleet):
     for each in readers:
         assert {(answer.status, answer.text) for answer in each.answers()} == {(200, "x")}
     assert asked(fleet.origin, path) == 1
+
+
+# -- one question for all who ask at once
+
+
+@pytest.fixture(scope="module")
+def patient(machines: Fleet) -> Iterator[Edge]:
+    """A third machine, which waits for a Redis that is held up."""
+    tiers = {"shared": {"store": machines.redis.url, "timeout": "5s"}}
+    routes = {"/below/**": {"to": "app", "cache": {"shared": "60s"}}}
+    with Edge(cached(machines.origin, routes=routes, tiers=tiers), access_log="off") as edge:
+        opened(edge, "/below/patient-")
+        yield edge
+
+
+def looked_up(redis: Redis) -> int:
+    """Return how many keys Redis has been asked for."""
+    found = re.search(rb"cmdstat_hgetall:calls=(\d+)", redis.ask(b"INFO commandstats"))
+    return int(found[1]) if found else 0
+
+
+def while_redis_is_held_up(fleet: Fleet, edge: Edge, requests: list[bytes]) -> list[Response]:
+    """Return the answers to *requests*, all of which were there before Redis said anything."""
+    fleet.redis.pause()
+    try:
+        readers = Crowd(edge, requests)
+        time.sleep(SETTLE)
+    finally:
+        fleet.redis.resume()
+    return readers.answers()
+
+
+def test_who_asks_at_once_puts_one_question(fleet, patient):
+    path = "/below/asked-for-at-once"
+    fleet.origin.on(path, respond(200, "x", [("ETag", '"1"')]))
+    until(lambda: detail(patient.get(path)) == "shared")
+    before, fetched = looked_up(fleet.redis), asked(fleet.origin, path)
+    requests = [build("GET", path)] * 20
+    requests += [build("GET", path, [("If-None-Match", '"1"')])]
+    answers = while_redis_is_held_up(fleet, patient, requests)
+    assert [(answer.status, answer.text) for answer in answers] == [(200, "x")] * 20 + [(304, "")]
+    assert {detail(answer) for answer in answers} == {"shared"}
+    assert looked_up(fleet.redis) == before + 1
+    assert asked(fleet.origin, path) == fetched
+
+
+def test_who_finds_nothing_makes_one_fetch_and_asks_no_second_time(fleet, patient):
+    path = "/below/not-there"
+    fleet.origin.on(path, respond(200, "x"))
+    before = looked_up(fleet.redis)
+    answers = while_redis_is_held_up(fleet, patient, [build("GET", path)] * 20)
+    assert {answer.text for answer in answers} == {"x"}
+    assert asked(fleet.origin, path) == 1
+    assert looked_up(fleet.redis) == before + 1
+
+
+def test_each_gets_the_variant_that_is_its_own(fleet, patient):
+    path = "/below/varies"
+
+    def told_back(connection: Connection) -> None:
+        assert connection.request is not None
+        respond(200, connection.request.get("X-App") or b"", [("Vary", "X-App")])(connection)
+
+    fleet.origin.on(path, told_back)
+    apps = ["ios", "android"]
+    for app in apps:
+        until(lambda app=app: detail(patient.get(path, **{"X-App": app})) == "shared")
+    fetched = asked(fleet.origin, path)
+    apps = [*apps, "web"] * 5
+    requests = [build("GET", path, [("X-App", app)]) for app in apps]
+    answers = while_redis_is_held_up(fleet, patient, requests)
+    assert [answer.text for answer in answers] == apps
+    assert [detail(answer) == "shared" for answer in answers] == [app != "web" for app in apps]
+    assert asked(fleet.origin, path) == fetched + 1
+
+
+def test_a_reader_that_leaves_meanwhile_is_not_missed(fleet, patient):
+    path = "/below/left"
+    fleet.origin.on(path, respond(200, "x"))
+    until(lambda: detail(patient.get(path)) == "shared")
+    fleet.redis.pause()
+    try:
+        readers = Crowd(patient, [build("GET", path)] * 3)
+        time.sleep(SETTLE)
+        readers[1].close()
+        time.sleep(SETTLE)
+    finally:
+        fleet.redis.resume()
+    assert readers[0].read().text == readers[2].read().text == "x"
+    readers.close()
+    assert detail(patient.get(path)) == "shared"
 
 
 def test_a_slow_leader_on_one_machine_lets_the_other_go(fleet):

@@ -46,7 +46,7 @@ class Follower:
         self.name = name
         self.store = store
         self.deadline = deadline
-        self._prompt = isinstance(store, Prompt) and store.limit(deadline)
+        self._prompt = store if isinstance(store, Prompt) and store.limit(deadline) else None
         self.marks = Marks()
         self.health: dict[Side, Health] = {"read": Health(), "write": Health()}
         #: Called with every purge that somebody has made.
@@ -103,7 +103,7 @@ class Follower:
         A store that counts its own time is only kept from going on for ever: it is not to blame
         where our own loop hears late of its answer.
         """
-        return Within(PATIENCE if self._prompt else self.deadline)
+        return Within(self.deadline if self._prompt is None else PATIENCE)
 
     async def reach(self, seq: int) -> None:
         """Take in the log up to *seq* at least; raise StoreFailed where it doesn't go that far."""

@@ -120,25 +120,26 @@ class Redis:
         self._seq_key = b"{%b}seq" % prefix.encode()
         self._log_key = b"{%b}log" % prefix.encode()
         self._ask_seq: Command = ("GET", self._seq_key)
-        self._said: bytes | None = None
+        self._said = b""
         self._seq = 0
         self._expire_by: tuple[str, ...] = ("NX", "GT")
         self._flags = _FLAGS
         self._within = 0.0
+        self._prompt: Client | None = None
 
     def limit(self, seconds: float) -> bool:
         """Take no longer than *seconds* for what readers wait for; False where it can't tell."""
         if not isinstance(self._commands, Client):
             return False
         self._within = seconds
+        self._prompt = self._commands
         return True
 
     def _soon(self, *commands: Command) -> Awaitable[list[Any]]:
         """Run what readers wait for."""
-        client = self._commands
-        if self._within and isinstance(client, Client):
-            return client.run_within(self._within, *commands)
-        return client.run(*commands)
+        if self._prompt is not None:
+            return self._prompt.run_within(self._within, *commands)
+        return self._commands.run(*commands)
 
     async def open(self) -> None:
         # Both begin to connect, whichever has to wait.
@@ -148,12 +149,31 @@ class Redis:
         await asyncio.gather(*[client.close() for client in {self._commands, self._bulk}])
 
     async def read(self, key: bytes) -> Rows:
-        # The number after the object: what was purged in between is judged by the later one.
-        flat, said = await self._soon(("HGETALL", self._objects + short(key)), self._ask_seq)
-        seq = self._seq if said == self._said else await self._number(said)
+        flat, said = await self._soon(*self._questions(key))
+        if said is None:
+            await self._number(None)
+            said = self._said
+        found = self.rows([flat, said])
+        assert found is not None
+        return found
+
+    def ask(self, key: bytes) -> asyncio.Future[list[Any]]:
+        assert self._prompt is not None, "no limit is set"
+        return self._prompt.run_within(self._within, *self._questions(key))
+
+    def rows(self, answer: list[Any]) -> Rows | None:
+        flat, said = answer
+        if said != self._said:
+            if said is None:
+                return None
+            self._learn(said)
         if type(flat) is dict:
-            return Rows(seq, list(flat.items()))
-        return Rows(seq, list(zip(flat[::2], flat[1::2], strict=True)))
+            return Rows(self._seq, list(flat.items()))
+        return Rows(self._seq, list(zip(flat[::2], flat[1::2], strict=True)))
+
+    def _questions(self, key: bytes) -> tuple[Command, Command]:
+        # The number after the object: what was purged in between is judged by the later one.
+        return ("HGETALL", self._objects + short(key)), self._ask_seq
 
     async def write(self, key: bytes, variant: bytes, envelope: bytes, ttl: float) -> None:
         name = self._objects + short(key)
@@ -244,9 +264,13 @@ class Redis:
         if said is None:
             async with asyncio.timeout(self._within or None):
                 said = await self._script(_OPEN)
-        self._said = bytes(said)
-        self._seq = int(self._said.split()[0])
+        self._learn(said)
         return self._seq
+
+    def _learn(self, said: Any) -> None:
+        """Remember the number in *said*, so that it is read but once."""
+        self._seq = int(bytes(said).split()[0])
+        self._said = bytes(said)
 
     async def _script(self, script: str, *arguments: bytes | int) -> Any:
         keys = (2, self._seq_key, self._log_key)

@@ -9,9 +9,10 @@ that into a rung less.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from strangler.cache.tiers.purges import Mark
 
@@ -131,13 +132,22 @@ class Timed(Protocol):
 
 @runtime_checkable
 class Prompt(Protocol):
-    """A store that can keep a time limit by itself, and counts only its own time."""
+    """A store that can keep a time limit by itself, and counts only its own time.
+
+    So nobody has to watch over a reading, and no task has to wait for it: `ask`, then `rows`.
+    """
 
     def limit(self, seconds: float) -> bool:
         """Raise TimeoutError from now on where `read`, `last`, `take` or `taken` take longer.
 
-        False: it can't, whoever asks has to watch the clock.
+        False: it can't, whoever asks has to watch the clock, and `ask` is not for them.
         """
+
+    def ask(self, key: bytes) -> asyncio.Future[list[Any]]:
+        """Begin to read *key*, within the limit; raises where that can't even begin."""
+
+    def rows(self, answer: list[Any]) -> Rows | None:
+        """Return what the *answer* to `ask` holds; None where only `read` can find that out."""
 
 
 def short(text: bytes) -> bytes:

@@ -17,9 +17,10 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from strangler.cache import record
 from strangler.cache.stored import Stored
@@ -85,7 +86,7 @@ class Tier(Follower):
         if not self.up:
             return []
         try:
-            if self._prompt:
+            if self._prompt is not None:
                 found = await self.store.read(key)
             else:
                 async with Within(self.deadline):
@@ -96,6 +97,44 @@ class Tier(Follower):
         except Exception as error:
             self.failed("read", error)
             return []
+        return self._taken(key, found)
+
+    def glance(self, key: bytes, tell: Callable[[list[Copy] | None], None]) -> bool:
+        """Read *key* as `get` does, without a task: the copies are told to *tell*, later.
+
+        None is told where only `get` can say what there is. Nothing is, ever, where False is
+        returned: the store is down, or has no such way.
+        """
+        if self._prompt is None or not self.up:
+            return False
+        try:
+            answer = self._prompt.ask(key)
+        except Exception as error:
+            self.failed("read", error)
+            return False
+        answer.add_done_callback(partial(self._glanced, key, tell))
+        return True
+
+    def _glanced(
+        self,
+        key: bytes,
+        tell: Callable[[list[Copy] | None], None],
+        answer: asyncio.Future[list[Any]],
+    ) -> None:
+        assert self._prompt is not None
+        try:
+            found = self._prompt.rows(answer.result())
+        except Exception as error:
+            self.failed("read", error)
+            tell([])
+            return
+        if found is None or found.seq > self.marks.seq:
+            tell(None)
+        else:
+            tell(self._taken(key, found))
+
+    def _taken(self, key: bytes, found: Rows) -> list[Copy]:
+        """Return the copies in *found*, which the marks are up to."""
         if found.seq < self.marks.seq:
             self.suspect()  # an answer that a purge has overtaken, or a log that went back
         # Being up again is for the follower to say, who asks without haste.
