@@ -290,6 +290,11 @@ class Connection(asyncio.Protocol):
             self.server.waits_body.start(self)
 
     @property
+    def choked(self) -> bool:
+        """Tell whether the reader has yet to take what was written, and more has to wait."""
+        return self._choked
+
+    @property
     def reading_body(self) -> bool:
         """Tell whether the request body is still incomplete."""
         return self._body is not None

@@ -23,7 +23,7 @@ from strangler.exchange import debugging
 from strangler.exchange.cache import Keeping
 from strangler.exchange.copies import Standby
 from strangler.exchange.exchange import Exchange
-from strangler.exchange.fetch import Answer
+from strangler.exchange.fetching import Answer
 from strangler.exchange.fill import Fill
 from strangler.exchange.glance import Glance
 from strangler.exchange.overridden import Detour

@@ -116,12 +116,14 @@ class Arm:
         error: str,
         rung: Rung | None,
         failure: int | str,
+        ordered: bool = False,
     ) -> None:
         """Count an exchange that has ended, in seconds and bytes.
 
         start: seconds until the head of an answer that had to be fetched; 0 where none was
         fetched · error: a word of the log, empty where all went well · rung, failure: who
-        answered in the target's stead, and why; else None and "".
+        answered in the target's stead, and why; else None and "" · ordered: an operator has kept
+        the target from answering as it would have, which says nothing of how it fares.
         """
         row = self.row
         if row is None:
@@ -130,7 +132,7 @@ class Arm:
         if status != 101:
             row[_TOOK + bisect_left(COARSE, duration)] += 1
             row[_TOOK_SUM] += int(duration * 1e6)
-        if start:
+        if start and not ordered:
             row[_START + bisect_left(FINE, start)] += 1
             row[_START_SUM] += int(start * 1e6)
         if sent:
@@ -138,11 +140,14 @@ class Arm:
         if received:
             row[_RECEIVED] += received
         if error or rung is not None or status >= 500:
-            self._badly(row, status, error, rung, failure)
+            unwell = self._badly(row, status, error, rung, failure)
+            if unwell and not ordered:
+                row[_UNWELL] += 1
 
     def _badly(
         self, row: Numbers, status: int, error: str, rung: Rung | None, failure: int | str
-    ) -> None:
+    ) -> bool:
+        """Count what went wrong; tell whether the target is to blame."""
         unwell = False
         if error:
             row[_FAILURES.get(error, _OTHER)] += 1
@@ -151,8 +156,7 @@ class Arm:
             row[_FALLEN[rung.kind, _why(failure)]] += 1
             # What an operator has chosen says nothing of how the target fares.
             unwell = unwell or failure in FAILURE_WORDS or _sick(failure)
-        if unwell or (status >= 500 and is_failure(status)):
-            row[_UNWELL] += 1
+        return unwell or (status >= 500 and is_failure(status))
 
     def cached(self, word: str) -> None:
         """Count what the cache made of an exchange, a word of `CACHED`."""

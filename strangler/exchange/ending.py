@@ -74,6 +74,15 @@ def _keep(exchange: Exchange, route: str, target: str, reason: str, error: str) 
     )  # fmt: skip
 
 
+def _ordered(exchange: Exchange) -> bool:
+    """Tell whether an operator has kept the target from answering: by a fault, or a drain."""
+    if exchange._plan.detour == "fault":
+        return True
+    first = exchange._first_error
+    drained = first is not None and first.word == "drained"
+    return drained and exchange._failure in ("", "drained")
+
+
 def log(
     exchange: Exchange, route: str, target: str, reason: str, error: str, arm: Arm | None = None
 ) -> None:
@@ -89,17 +98,18 @@ def log(
         exchange._timer.cancel()
     duration = time.monotonic() - exchange._began
     if arm is not None:
+        unlike = exchange._plan.special or exchange._first_error is not None
         arm.ended(
             exchange._status, duration=duration, start=exchange._start(duration, error),
             sent=exchange._sent, received=exchange._received, error=error, rung=exchange._rung,
-            failure=exchange._failure,
+            failure=exchange._failure, ordered=unlike and _ordered(exchange),
         )  # fmt: skip
     if exchange.trace is not None:
         traced.ended(exchange, exchange.trace, route, target, reason, error)
     if (error and error not in _CLIENTS) or exchange._status >= 500 or exchange._rung is not None:
         _keep(exchange, route, target, reason, error)
     edge.log(
-        (exchange._time, exchange.client, exchange.id, head.method, head.host, head.target,
+        (exchange._time, exchange.client, exchange.id, head.method, head.host, head.rest,
          exchange._status, exchange._sent, exchange._received, duration, exchange._first_byte,
          route, target, reason, exchange._endpoint, exchange._attempts, exchange._cache_word(),
          error, exchange._why)

@@ -19,7 +19,8 @@ from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange import answer, composing, debugging, ending, falling, itself
 from strangler.exchange.counting import Arm
-from strangler.exchange.fetch import FOR_EVER, SAFE, Answer, Fetching
+from strangler.exchange.fetch import FOR_EVER, SAFE
+from strangler.exchange.fetching import Answer, Fetching
 from strangler.exchange.plan import Plan
 from strangler.exchange.traced import maker
 from strangler.observe.tracing import Trace
@@ -336,6 +337,8 @@ class Exchange:
             purge = edge.cache.invalid(self._head, head, self.scheme, edge.view)
             if purge is not None:
                 # Whoever is told that its write succeeded must not be shown what was before it.
+                # It is answered from here on: nobody else may be asked to make it again.
+                self._status = head.status
                 self.pause_writing()
                 edge.cache.spawn(self._respond_after(purge, head, body, payload))
                 return
@@ -346,13 +349,13 @@ class Exchange:
     ) -> None:
         await self._edge.cache.invalidate(purge)
         self._respond(head, body, payload)
-        self.resume_writing()
+        if not self._connection.choked:
+            self.resume_writing()
 
     def _respond(self, head: ResponseHead, body: Body, payload: bytes) -> None:
         if self._over:
             return
         upstream = self._upstream
-        upstream.succeeded += 1
         if head.status >= 500:
             self.bad_answer = written(head)
         if head.status >= 400 and self._fall(head.status, answer=(head, body, payload)):

@@ -24,7 +24,7 @@ _READING: Final = frozenset((b"GET", b"HEAD"))
 
 if TYPE_CHECKING:
     from strangler.exchange.exchange import Exchange
-    from strangler.exchange.fetch import Answer
+    from strangler.exchange.fetching import Answer
 
 
 def fall(
@@ -135,7 +135,7 @@ def give_up(exchange: Exchange, error: AttemptFailed) -> None:
         exchange.response_started(head, body, payload)
         return
     exchange._rung = None
-    error = exchange._first_error or error
+    error = exchange._first_error = exchange._first_error or error
     if exchange._connection.reading_body:
         exchange._connection.keep_alive = False
     status = own.proxy_status(exchange._edge.name, error.error, _not_again(exchange))

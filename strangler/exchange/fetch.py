@@ -10,14 +10,16 @@ at once and nobody is blamed (RFC 9112 §9.3.1). What fails for good is the sink
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import random
 from time import monotonic, time
-from typing import Final, Protocol
+from typing import Final
 
 from strangler.errors import AttemptFailed
 from strangler.exchange.authorized import authorized, renews
+from strangler.exchange.fetching import Answer, Fetching, Sink
 from strangler.resilience.deadline import Deadline
 from strangler.resilience.failure import failure_word, is_failure
 from strangler.resilience.policy import Retry
@@ -30,6 +32,8 @@ from strangler.wire.framing import Body, chunk, last_chunk
 from strangler.wire.head import ResponseHead
 from strangler.wire.request import Request
 
+_log = logging.getLogger("strangler.errors")
+
 #: RFC 9110 §9.2.1: what may be asked twice without a second effect.
 SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 #: Body bytes held for an endpoint that there is not yet, before the reader is paused.
@@ -39,9 +43,6 @@ FOR_EVER: Final = Deadline()
 
 #: What a refusal before any attempt says of itself, by its word.
 _REFUSALS: Final = {"breaker": "breaker open", "drained": "drained by an operator"}
-
-Answer = tuple[ResponseHead, Body, bytes]
-"""A response that came whole with its head."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,85 +64,6 @@ class Terms:
     attempt: float | None = None
     tokens: Bearer | None = None
     makes: Callable[..., Fetching] | None = None
-
-
-class Fetching(Protocol):
-    """What who wants a response asks of its fetch, of whichever sort; see `Fetch`."""
-
-    @property
-    def attempts(self) -> int:
-        """Return how many attempts were made."""
-
-    @property
-    def sent(self) -> bool:
-        """Tell whether a byte of the request may have reached an endpoint."""
-
-    @property
-    def why(self) -> Reason | None:
-        """Return the reason for which there was another attempt, or none."""
-
-    @property
-    def replay(self) -> bytes | None:
-        """Return the payload of the request so far, None where it has outgrown its cap."""
-
-    @property
-    def endpoint(self) -> Endpoint | None:
-        """Return who was asked last."""
-
-    def start(self) -> None:
-        """Begin."""
-
-    def cancel(self) -> None:
-        """Drop everything."""
-
-    def send_body(self, data: bytes) -> None:
-        """Send payload of the request body."""
-
-    def end_body(self, trailers: bytes) -> None:
-        """End the request body."""
-
-    def pause_reading(self) -> None:
-        """Take nothing more of the response for now."""
-
-    def resume_reading(self) -> None:
-        """Go on taking the response."""
-
-    def tunnel_send(self, data: bytes) -> None:
-        """Send bytes of an upgraded connection."""
-
-    def tunnel_end(self) -> None:
-        """Pass on that the reader will send no more."""
-
-
-class Sink(Protocol):
-    """Whom a fetch works for."""
-
-    def interim(self, head: ResponseHead) -> None:
-        """Take a 1xx other than 101."""
-
-    def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
-        """Take the head with the payload that came along; ``body.ended``: that was all."""
-
-    def response_body(self, payload: bytes, body: Body) -> None:
-        """Take more payload; ``body.ended``: that was all."""
-
-    def fetch_failed(self, error: AttemptFailed) -> None:
-        """Learn that nothing (more) will come."""
-
-    def upgraded(self, head: ResponseHead, ahead: bytes) -> None:
-        """Take a 101, and the bytes that followed it."""
-
-    def tunnel_received(self, data: bytes) -> None:
-        """Take bytes of an upgraded connection."""
-
-    def tunnel_ended(self) -> None:
-        """Learn that the upstream will send no more on an upgraded connection."""
-
-    def pause_sending(self) -> None:
-        """Learn that the request body has to wait."""
-
-    def resume_sending(self) -> None:
-        """Learn that the request body may go on."""
 
 
 class Fetch:
@@ -523,9 +445,22 @@ class Fetch:
         elif self._went_badly(head, body, payload):
             return
         self._started = True
+        self.upstream.succeeded += 1
         if body.ended:
             self._end()
-        self._sink.response_started(head, body, payload)
+        try:
+            self._sink.response_started(head, body, payload)
+        except Exception:
+            self._sink_broke()
+
+    def _sink_broke(self) -> None:
+        """End an answer over which its taker has stumbled, a bug: who waits for it must hear so.
+
+        The connection has done its part, and says nothing more of an answer that has ended.
+        """
+        _log.exception("answer.failed")
+        self.cancel()
+        self._sink.fetch_failed(AttemptFailed("proxy_internal_error", "a bug in the edge"))
 
     def _went_well(self, whole: bool = True) -> None:
         now = monotonic()
@@ -584,7 +519,10 @@ class Fetch:
             if self._spent:
                 self._came_whole()
             self._end()
-        self._sink.response_body(payload, body)
+        try:
+            self._sink.response_body(payload, body)
+        except Exception:
+            self._sink_broke()
 
     def attempt_failed(self, error: AttemptFailed) -> None:
         connection, self._connection = self._connection, None
@@ -608,6 +546,7 @@ class Fetch:
 
     def upgraded(self, head: ResponseHead, ahead: bytes) -> None:
         self._started = True
+        self.upstream.succeeded += 1
         self._went_well()
         self._sink.upgraded(head, ahead)
 
@@ -661,10 +600,13 @@ class Fetch:
         self._end()
         error.sent = self.sent
         upstream = self.upstream
-        upstream.failed += 1
         upstream.last_error = error.error
-        if self._held is not None and not self._started:
+        if self._started:  # counted as an answer by now
+            self._sink.fetch_failed(error)
+        elif self._held is not None:
             # The retry came to nothing: the answer that it was made for is the answer.
+            upstream.succeeded += 1
             self._sink.response_started(*self._held)
         else:
+            upstream.failed += 1
             self._sink.fetch_failed(error)

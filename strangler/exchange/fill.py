@@ -30,7 +30,7 @@ from strangler.cache.tiers.tier import BodyLost, Copy
 from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
 from strangler.exchange.copies import Copies, Found, Standby
-from strangler.exchange.fetch import Answer, Fetching
+from strangler.exchange.fetching import Answer, Fetching
 from strangler.exchange.parts import completed, joined_with_held
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.reader import Reader, Told
@@ -312,7 +312,6 @@ class Fill:
     def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
         if self._over:
             return
-        self._upstream.succeeded += 1
         old = self.lookup.stored
         if head.status == 304 and old is not None:
             self._confirmed(old, head)

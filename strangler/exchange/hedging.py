@@ -13,7 +13,8 @@ from dataclasses import replace
 from time import monotonic
 
 from strangler.errors import AttemptFailed
-from strangler.exchange.fetch import FOR_EVER, Answer, Fetch, Sink, Terms
+from strangler.exchange.fetch import FOR_EVER, Fetch, Terms
+from strangler.exchange.fetching import Answer, Sink
 from strangler.exchange.traced import Traced
 from strangler.resilience import hedge
 from strangler.resilience.deadline import Deadline
@@ -26,7 +27,7 @@ from strangler.wire.request import Request
 
 
 class Hedged:
-    """A `fetch.Fetching` that may make two fetches.
+    """a `fetching.Fetching` that may make two fetches.
 
     *latency*: of the route's first attempts at *upstream*, which this one adds to.
     """

@@ -46,7 +46,7 @@ class Known(Repeated):
         service = decision.target == "service"
         upstream = plan.service if service else plan.legacy
         super().__init__(
-            edge.ids, head.host, head.target, plan.key,
+            edge.ids, head.host, head.rest, plan.key,
             upstream.name if upstream is not None else "", decision.reason,
         )  # fmt: skip
         self._edge = edge

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from strangler.errors import AttemptFailed
 from strangler.exchange import composing
-from strangler.exchange.fetch import Sink
+from strangler.exchange.fetching import Sink
 from strangler.exchange.plan import Copying, Plan
 from strangler.migrate.ledger import Dropped, Skipped
 from strangler.migrate.parity import Answer

@@ -20,7 +20,8 @@ from strangler.clock import Ticker, Waits
 from strangler.config.snapshot import FieldEdits, Network, Route, Snapshot
 from strangler.exchange.counting import Arm, Counts
 from strangler.exchange.faults import Faulty
-from strangler.exchange.fetch import FOR_EVER, Fetching, Terms
+from strangler.exchange.fetch import FOR_EVER, Terms
+from strangler.exchange.fetching import Fetching
 from strangler.exchange.hedging import Hedged
 from strangler.exchange.overridden import (
     Detour,

@@ -9,7 +9,7 @@ from strangler.cache.lookup import Forward
 from strangler.cache.stored import Stored
 from strangler.errors import AttemptFailed
 from strangler.exchange.copies import Standby
-from strangler.exchange.fetch import Answer
+from strangler.exchange.fetching import Answer
 from strangler.exchange.stream import Stream
 from strangler.upstream import Upstream
 from strangler.wire.framing import Body

@@ -441,7 +441,7 @@ class Shadows:
             at=time.time(),
             id_=pair.exchange.id,
             method=head.method,
-            target=head.target,
+            target=head.rest,
             fields=head.fields.pairs(),
             answered=pair.first.name,
             copied=pair.other.name,

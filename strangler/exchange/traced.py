@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from strangler.errors import AttemptFailed
-from strangler.exchange.fetch import Fetch, Fetching, Terms
+from strangler.exchange.fetch import Fetch, Terms
+from strangler.exchange.fetching import Fetching
 from strangler.observe.masking import mask_target
 from strangler.observe.otlp import Span
 from strangler.observe.tracing import Trace, Tracer, line_of
@@ -135,7 +136,7 @@ def ended(
     span = trace.root
     method = head.method.decode("latin-1")
     span.name = f"{method} {route}" if route else method
-    path, _, query = mask_target(head.target).decode("latin-1").partition("?")
+    path, _, query = mask_target(head.rest).decode("latin-1").partition("?")
     attributes: dict[str, Any] = {
         "http.request.method": method,
         "url.path": path,

@@ -45,8 +45,8 @@ class AccessRecord(NamedTuple):
     host: bytes
     """The Host asked for, lower-case, without a port."""
     target: bytes
-    """The request target as received, query included. Not masked; control characters are escaped
-    when it is written."""
+    """The request target in origin form, as received, query included. Not masked; control
+    characters are escaped when it is written."""
     status: int
     """The status sent to the client; 0 if the client left before one was sent."""
     sent: int

@@ -136,8 +136,8 @@ COUNTERS: Final[tuple[Counter, ...]] = (
         name="strangler_unwell_requests_total",
         family="arm",
         doc="Exchanges in which the decided target failed: a 5xx other than 501 and 505, an answer"
-        " that broke off or never came, or a fallback in its place. Each once; what a client did"
-        " is not among them.",
+        " that broke off or never came, or a fallback in its place. Each once; what a client"
+        " did, or an operator ordered (a fault, a drain), is not among them.",
     ),
     Counter(
         name="strangler_failures_total",

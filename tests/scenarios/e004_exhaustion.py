@@ -186,6 +186,15 @@ def test_the_log_cannot_be_forged_or_coloured(scene: Scenario):
     assert not set(edge.log) & {chr(code) for code in (*range(10), 11, 12, *range(13, 32), 127)}
 
 
+def test_the_log_names_the_host_of_an_absolute_target_once(scene: Scenario):
+    scene.upstream("legacy")
+    edge = scene.proxy()
+    with scene.connect() as client:
+        client.send(b"GET http://other.test/a?b=1 HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
+        client.read().expect(200)
+    edge.wait_log(r" GET other\.test/a\?b=1 ")
+
+
 def test_text_of_the_reader_is_not_markup_in_an_error_page(scene: Scenario):
     scene.upstream("legacy")
     scene.proxy({"/only": "legacy"})

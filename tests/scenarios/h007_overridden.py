@@ -5,11 +5,22 @@ from __future__ import annotations
 
 import threading
 import time
+from threading import Event
 
 import pytest
 from scenarios.inside import Inside
 
-from strangler.testing import Truncated, Upstream, build, configuration, respond, until, unused_port
+from strangler.observe.counters import LAYOUT
+from strangler.testing import (
+    Truncated,
+    Upstream,
+    build,
+    configuration,
+    respond,
+    until,
+    unused_port,
+    wait,
+)
 
 CACHE = {"edge": "60s", "archive": "1d"}
 SERVICE = "upstream:materia"
@@ -354,6 +365,39 @@ def test_a_fault_is_held_against_nobody(inside, one, other):
         inside.get(f"/struck/{number}").expect(500)
     inside.undo()
     inside.get("/struck/x").expect(200, body="materia")
+
+
+def unwell(inside, key, target="service"):
+    """Return how many of a route's exchanges its decided target has failed in."""
+    row = inside.edge.counts.arm(key, target).row
+    return 0 if row is None else row[LAYOUT.place("strangler_unwell_requests_total")]
+
+
+def test_what_an_operator_has_ordered_counts_as_nobodys_failure(inside, one, other):
+    before, alone = unwell(inside, "/r/**"), unwell(inside, "/alone/**")
+    for order in (fault("abort", 503), fault("abort", 500), fault("abort", 0)):
+        inside.override("fault", ROUTE, order)
+        inside.get("/r/1")
+    inside.undo()
+    inside.override("drain", SERVICE, True)
+    inside.get("/r/1").expect(200, body="django")
+    inside.get("/alone/1").expect(503)
+    inside.undo()
+    until(lambda: len(inside.records) == 5)
+    assert (unwell(inside, "/r/**"), unwell(inside, "/alone/**")) == (before, alone)
+    for each in (one, other):
+        each.answers(respond(500, "sick"))
+    inside.get("/r/1").expect(500)
+    until(lambda: unwell(inside, "/r/**") == before + 1)
+
+
+def test_a_target_that_fails_has_failed_though_legacy_is_drained(inside, one, other):
+    before = unwell(inside, "/r/**")
+    for each in (one, other):
+        each.answers(b"HTTP/1.1 503 Sorry\r\nContent-Length: 9\r\n\r\nsor", wait(Event()))
+    inside.override("drain", "upstream:legacy", True)
+    inside.get("/r/1").expect(503)
+    until(lambda: unwell(inside, "/r/**") == before + 1)
 
 
 def test_a_fault_ends_within_the_hour_whatever_is_ordered(inside):

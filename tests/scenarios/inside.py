@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import tempfile
 import threading
 import time
@@ -107,9 +108,18 @@ class Inside:
         told = {"mark": f"m{overrides.version}", "set": overrides.json(under=False)}
         self.do(lambda: self.edge.learn({"overrides": told}))
 
-    def client(self) -> RawClient:
-        """Return a new connection."""
-        return RawClient(self.address)
+    def client(self, **options: Any) -> RawClient:
+        """Return a new connection; options as for RawClient."""
+        return RawClient(self.address, **options)
+
+    def small_buffers(self) -> None:
+        """Let the kernel hold next to nothing for readers that come from now on."""
+        sock = self._listener.sockets[0]
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+    def waiting(self) -> int:
+        """Return the most bytes that wait for one reader."""
+        return max(one.transport.get_write_buffer_size() for one in self.server.open)
 
     def get(self, target: str, **fields: str) -> Any:
         """GET *target* on a connection of its own; return the response."""

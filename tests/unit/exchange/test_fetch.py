@@ -67,7 +67,7 @@ class Upstream:
     """Stands for an upstream that is its own and only gate."""
 
     name = "up"
-    failed = 0
+    succeeded = failed = 0
     last_error = ""
     heeds = None
 

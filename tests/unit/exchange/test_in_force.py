@@ -14,7 +14,7 @@ import pytest
 
 from strangler.config.load import load
 from strangler.exchange import Edge, in_force
-from strangler.exchange.plan import Plan
+from strangler.exchange.plan import Plan, View
 from strangler.rollout import Override, Overrides, override
 
 ROUTES = """\
@@ -126,6 +126,58 @@ def test_nonsense_leaves_what_is_in_force(given, tmp_path, caplog):
 
     on_an_edge(tmp_path, story)
     assert [one.message for one in caplog.records] == ["overrides.unusable"]
+
+
+def test_a_set_that_fails_to_be_put_in_force_is_not_acknowledged_and_tried_again(
+    tmp_path, monkeypatch, caplog
+):
+    async def story(edge: Edge) -> None:
+        former = edge.view
+        some = told(Overrides().with_(chosen("legacy")))
+
+        def broken(*given: object) -> None:
+            raise RuntimeError("a bug")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(type(former), "under", broken)
+            edge.learn(some)
+            edge.learn(some)
+            assert edge.status()["overrides"] == ""
+            assert not edge.in_force.overrides
+            assert edge.view is former
+        edge.learn(some)
+        assert edge.status()["overrides"] == "m1"
+        assert str(plan(edge, "/busca/**").stage) == "legacy"
+
+    on_an_edge(tmp_path, story)
+    assert [one.message for one in caplog.records] == ["overrides.unusable", "overrides.failed"]
+
+
+def test_an_end_that_fails_is_tried_until_it_is_one(tmp_path, monkeypatch, caplog):
+    async def story(edge: Edge) -> None:
+        monkeypatch.setattr(in_force, "_AGAIN", 0.01)
+        failures = 3
+        under = edge.view.under
+
+        def broken(view: View, overrides: Overrides) -> View:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                raise RuntimeError("a bug")
+            return under(overrides)
+
+        edge.learn(told(Overrides().with_(chosen("legacy", ends=0.05))))
+        with monkeypatch.context() as patched:
+            patched.setattr(View, "under", broken)
+            for _ in range(500):
+                await asyncio.sleep(0.01)
+                if not edge.in_force.overrides:
+                    break
+            assert not edge.in_force.overrides
+        assert str(plan(edge, "/busca/**").stage) == "live"
+        assert failures == 0
+
+    on_an_edge(tmp_path, story)
 
 
 def test_it_ends_by_itself(tmp_path):

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where two rooms meet: a bug of the edge's own, an answer given twice, a purge on the way.
+
+Who waits for an answer hears of it whatever happens between the upstream and its reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+
+import pytest
+from scenarios.inside import Inside
+
+from strangler.testing import (
+    Closed,
+    Truncated,
+    Upstream,
+    build,
+    close,
+    configuration,
+    endless,
+    hang,
+    respond,
+    until,
+)
+
+CACHE = {"edge": "60s"}
+
+
+@pytest.fixture(scope="module")
+def legacy():
+    with Upstream(respond(body="django")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def materia():
+    with Upstream(respond(body="materia")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def inside(legacy, materia):
+    breaker = {"min_requests": 100_000}
+    upstreams = {
+        "legacy": {"url": legacy, "breaker": breaker},
+        "materia": {"url": materia, "breaker": breaker},
+    }
+    routes = {
+        "/**": "legacy",
+        "/plain/**": {"to": "materia", "fallback": []},
+        "/kept/**": {"to": "materia", "cache": CACHE, "fallback": []},
+        "/saved/**": {"to": "materia", "fallback": {"when": [503, "connect"], "then": ["legacy"]}},
+        "/form/**": {
+            "to": "materia",
+            "cache": CACHE,
+            "timeout": {"attempt": "300ms"},
+            "fallback": {"when": ["timeout"], "then": ["legacy"], "writes": True},
+        },
+        "/again/**": {
+            "to": "materia",
+            "fallback": [],
+            "retry": {"tries": 1, "when": [503], "budget": "100%"},
+        },
+    }
+    tiers = {"shared": "none", "archive": "none"}
+    with Inside(configuration(routes, upstreams=upstreams, tiers=tiers)) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def calm(inside, legacy, materia):
+    legacy.forget().answers(respond(body="django"))
+    materia.forget().answers(respond(body="materia"))
+
+
+def fetches(inside: Inside, name: str) -> tuple[int, int]:
+    """Return how many fetches from an upstream gave an answer, and how many none."""
+    upstream = inside.edge.view.upstreams[name]
+    return upstream.succeeded, upstream.failed
+
+
+class Bug(Exception):
+    pass
+
+
+@pytest.mark.parametrize("folder", ["/plain", "/kept"])
+@pytest.mark.parametrize("chunks", [False, True])
+def test_a_bug_on_the_way_of_an_answer_leaves_nobody_waiting(
+    folder, chunks, inside, materia, monkeypatch, caplog
+):
+    path = f"{folder}/{chunks}"
+
+    def broken(*given):
+        raise Bug
+
+    materia.answers(respond(body="whole in one segment", chunks=chunks))
+    with monkeypatch.context() as patched:
+        patched.setattr(inside.edge, "mended", broken)
+        with inside.client() as client, contextlib.suppress(Closed, Truncated):
+            client.get(path).expect((500, 502))
+    assert [record for record in caplog.records if record.msg == "answer.failed"]
+    until(lambda: not inside.edge.exchanges)
+    inside.get(path).expect(200, body="whole in one segment")
+
+
+def test_an_answer_that_was_kept_and_given_after_all_is_counted_once(inside, legacy, materia):
+    before = fetches(inside, "materia")
+    materia.answers(respond(503, "sorry"))
+    legacy.answers(close())
+    inside.get("/saved/1").expect(503, body="sorry")
+    assert fetches(inside, "materia") == (before[0] + 1, before[1])
+
+
+def test_a_retry_that_came_to_nothing_leaves_one_answer(inside, materia):
+    before = fetches(inside, "materia")
+    materia.answers(respond(503, "sorry", [("Connection", "close")])).then(close())
+    inside.get("/again/1").expect(503, body="sorry")
+    assert len(materia.requests) == 2
+    assert fetches(inside, "materia") == (before[0] + 1, before[1])
+
+
+def test_an_answer_that_broke_off_was_one(inside, materia):
+    before = fetches(inside, "materia")
+    materia.answers(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", close())
+    with pytest.raises(Truncated):
+        inside.get("/plain/1")
+    assert fetches(inside, "materia") == (before[0] + 1, before[1])
+
+
+def test_a_write_that_was_answered_is_made_once_though_its_answer_breaks_off_in_a_purge(
+    inside, legacy, materia, monkeypatch
+):
+    """The stores take their time, and the answer's own time ends meanwhile."""
+
+    async def slow(purge):
+        await asyncio.sleep(0.6)
+
+    materia.answers(b"HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\nhalf", hang())
+    with monkeypatch.context() as patched:
+        patched.setattr(inside.edge.cache, "invalidate", slow)
+        with inside.client() as client, pytest.raises((Closed, Truncated)):
+            client.request("POST", "/form/1", body="a=1")
+    assert len(materia.requests) == 1
+    assert not legacy.requests
+    until(lambda: not inside.edge.exchanges)
+
+
+def test_a_reader_who_takes_nothing_holds_back_an_answer_that_purges(inside, materia):
+    """It is full by what came with the head, before the purge lets the rest come."""
+    materia.answers(
+        b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (1 << 20), endless(b"x" * (1 << 16), 64 << 20)
+    )
+    inside.small_buffers()
+    with inside.client(receive_buffer=4096) as client:
+        client.send(build("POST", "/kept/2", body="a=1"))
+        client.read_head("POST")
+        assert len(materia.requests) == 1
+        threading.Event().wait(1.5)  # the subject is what happens meanwhile: nothing
+        assert inside.do(inside.waiting) < 2 << 20
+        client.read_content(4 << 20)
