@@ -42,6 +42,7 @@ upstreams:
   legacy: {{url: "{legacy}", role: legacy}}
   materia: {{url: "{materia}"}}
 tiers: {{shared: none, archive: none}}
+overrides: {{changes: none}}
 routes:
   /**: legacy
   /noticia/**: materia

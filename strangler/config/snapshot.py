@@ -391,11 +391,13 @@ class Route:
 class OverridePolicy:
     """How long an operator's override lasts, and where it is recorded.
 
-    default, max: seconds · store: `file`, `file:PATH` or a redis URL.
+    default, max: seconds · changes: how many a second one token may make, None: any · store:
+    `file`, `file:PATH` or a redis URL.
     """
 
     default: float = 1800.0
     max: float = 86_400.0
+    changes: int | None = 60
     store: str = field(default="file", repr=False)
 
 

@@ -40,7 +40,8 @@ class Endpoint:
     where it has written one itself · access: the least role; None: a viewer, or anybody who
     reaches a listener on loopback; "open": anybody · body, told: JSON Schemas of the request's and
     of the answer's document · status: of the answer · also: further statuses it may have ·
-    content: of the answer, where it isn't JSON.
+    content: of the answer, where it isn't JSON · counted: a token that posts it all the time is
+    refused, see `Handler.count_change`.
     """
 
     method: Literal["GET", "POST"]
@@ -54,6 +55,7 @@ class Endpoint:
     status: int = 200
     also: Sequence[int] = ()
     content: str = "application/json"
+    counted: bool = True
 
     @property
     def name(self) -> str:
@@ -79,6 +81,8 @@ class Dispatch(Handler):
             self.refuse_method(self.rows)
             return
         self.admit(row.access)
+        if row.method == "POST" and row.counted:
+            self.count_change()
         _check_query(self, row.query)
 
     async def get(self) -> None:

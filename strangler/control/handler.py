@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import os
 import socket
 import time
@@ -124,6 +125,19 @@ class Handler(web.RequestHandler):
         elif not self.token.reaches(role):
             raise Rejected(
                 403, f"{self.token.who} is {self.token.role}; this needs at least {role}"
+            )
+
+    def count_change(self) -> None:
+        """Refuse a change by who makes more of them than any person or sound program would."""
+        limit = self.view.snapshot.overrides.changes
+        if self.token is None:
+            return
+        wait = self.tokens.may_change(self.token, time.monotonic(), limit)
+        if wait:
+            raise Rejected(
+                429,
+                f"{self.token.who} makes more changes than overrides.changes allows: {limit}/s",
+                {"Retry-After": str(math.ceil(wait))},
             )
 
     def permit(self, owners: Iterable[str], what: str) -> None:

@@ -30,7 +30,7 @@ _WORDS: Final = {
     415: "the body is no application/json",
     421: "the Host is no name of this listener",
     422: "the configuration was rejected",
-    429: "too many wrong tokens",
+    429: "too many wrong tokens, or too many changes by one token",
     503: "it can't be done or recorded now; nothing is half done that isn't told",
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may change something by the admin listener: tokens, and how often a wrong one may be tried.
+"""Who may change something by the admin listener: tokens, and how often each may be shown.
 
 The first start writes a token to ``admin.token`` in the state folder, readable by its owner alone;
 STRANGLER_TOKEN, where the site is started with it, is another. Both are the operator's own, with
@@ -17,13 +17,13 @@ import os
 import re
 import secrets
 import stat
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
 from urllib.parse import quote, unquote
 
+from strangler.control.allowance import Allowance
 from strangler.control.client import FILE
 from strangler.control.state import State, replace_file
 from strangler.observe.events import announce
@@ -33,7 +33,8 @@ SHORTEST: Final = 16
 #: Wrong tokens that one address may show, and the seconds after which it may show one more.
 WRONG: Final = 10
 EVERY: Final = 6.0
-_MOST_ADDRESSES: Final = 1000
+#: Seconds' worth of changes that a token may make at once.
+BURST: Final = 10
 
 NAMED: Final = "admin.tokens"
 """The name of the file of named tokens in the state folder."""
@@ -120,7 +121,7 @@ class Tokens:
         self._file = file
         self._named: tuple[Token, ...] = ()
         self._seen: tuple[int, int, int] | None = None
-        self._wrong: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._wrong, self._changes = Allowance(), Allowance()
 
     @classmethod
     def of(cls, state: State, environment: Mapping[str, str]) -> Tokens:
@@ -181,13 +182,16 @@ class Tokens:
         A right one is never refused: whoever floods from the same machine must not lock out
         the one who comes to put things right.
         """
-        left, at = self._wrong.pop(address, (float(WRONG), now))
-        left = min(float(WRONG), left + (now - at) / EVERY)
-        allowed = left >= 1.0
-        self._wrong[address] = (left - 1.0 if allowed else left, now)
-        if len(self._wrong) > _MOST_ADDRESSES:
-            self._wrong.popitem(last=False)
-        return allowed
+        return not self._wrong.take(address, now, burst=WRONG, rate=1 / EVERY)
+
+    def may_change(self, token: Token, now: float, limit: int | None) -> float:
+        """Count a change by *token*; return 0, or the seconds that it has to wait.
+
+        limit: changes a second, `BURST` times as many at once; None: no limit.
+        """
+        if limit is None:
+            return 0.0
+        return self._changes.take(token.who, now, burst=BURST * limit, rate=limit)
 
     def _look(self, file: Path) -> None:
         try:

@@ -272,6 +272,13 @@ OVERRIDES: Final = Block(
             doc="The longest that one may last; what is to stay belongs into this file.",
         ),
         Option(
+            name="changes",
+            kind=OrNone(Whole(1, 100_000, "changes a second")),
+            default="60",
+            doc="How many changes a second one token may make by the admin API, ten times as many "
+            "at once; more are answered 429. Steps back and purges are never refused.",
+        ),
+        Option(
             name="store",
             kind=OverrideStore(),
             default="file",

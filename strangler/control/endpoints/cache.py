@@ -102,6 +102,7 @@ ROWS: Final = (
     Endpoint(
         method="POST",
         path="/-/purge",
+        counted=False,
         answer=_purge,
         doc='one of {"url": …}, {"prefix": …}, {"route": …}, {"tag": …}, {"all": true}; '
         'with {"soft": true} it becomes stale, with {"refresh": true} it is fetched anew too; '

@@ -243,6 +243,7 @@ ROWS: Final = (
     Endpoint(
         method="POST",
         path="/-/overrides/preview",
+        counted=False,
         answer=_preview,
         doc="the same body: what would change for whom, without changing it",
         access="owner",

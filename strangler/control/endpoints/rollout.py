@@ -208,6 +208,7 @@ ROWS: Final = (
     Endpoint(
         method="POST",
         path="/-/back",
+        counted=False,
         answer=_back,
         doc='{"route", "reason"}: one step back, with its group, whatever else is said; '
         '{"to": "legacy"}: all the way',

@@ -64,6 +64,7 @@ ROWS: Final = (
     Endpoint(
         method="POST",
         path="/-/login",
+        counted=False,
         answer=_login,
         doc='{"token"}: a cookie for a browser, which stands for the token for two hours; '
         "it is renewed while it is used",
@@ -80,6 +81,7 @@ ROWS: Final = (
     Endpoint(
         method="POST",
         path="/-/logout",
+        counted=False,
         answer=_logout,
         doc="take the cookie away, and end its session: no copy of it counts any more",
         access="open",

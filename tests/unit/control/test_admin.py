@@ -6,11 +6,13 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from types import SimpleNamespace
 
 import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.ioloop import IOLoop
 
+from strangler.config.snapshot import OverridePolicy
 from strangler.control import admin
 from strangler.control.desk import Purge
 from strangler.control.endpoints import ENDPOINTS
@@ -85,6 +87,7 @@ class View:
         self.broken = False
         self.cache = Cache()
         self.audit = Audit()
+        self.snapshot = SimpleNamespace(overrides=OverridePolicy())
         self.parity = Copies()
 
     async def health(self):

@@ -7,11 +7,13 @@ import asyncio
 import json
 import time
 from http.cookies import SimpleCookie
+from types import SimpleNamespace
 
 import pytest
 from tornado.httpclient import HTTPRequest
 from tornado.ioloop import IOLoop
 
+from strangler.config.snapshot import OverridePolicy
 from strangler.control import admin
 from strangler.control.sessions import COOKIE, LASTS, Sessions
 from strangler.control.tokens import WRONG, Token, Tokens, hashed
@@ -32,6 +34,7 @@ class View:
 
     def __init__(self):
         self.audit = Audit()
+        self.snapshot = SimpleNamespace(overrides=OverridePolicy())
 
     def config(self):
         return {"generation": 1}

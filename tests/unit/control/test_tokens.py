@@ -78,7 +78,20 @@ def test_wrong_ones_come_back_slowly_and_by_address():
     assert not tokens.may_be_wrong("a", EVERY * 1.2)
     for number in range(5000):
         tokens.may_be_wrong(f"address {number}", 0.0)
-    assert len(tokens._wrong) <= 1000
+    assert len(tokens._wrong._left) <= 1000
+
+
+def test_a_token_makes_so_many_changes_a_second_and_ten_times_as_many_at_once():
+    tokens = Tokens()
+    ana, bia = (Token(who, "operator", hashed(who)) for who in ("ana", "bia"))
+    assert [tokens.may_change(ana, 0.0, 5) for _ in range(50)] == [0.0] * 50
+    assert tokens.may_change(ana, 0.0, 5) == pytest.approx(0.2)
+    assert tokens.may_change(bia, 0.0, 5) == 0.0
+    # What was refused costs nothing: who waits is served.
+    assert tokens.may_change(ana, 0.21, 5) == 0.0
+    assert tokens.may_change(ana, 0.21, 5) > 0.0
+    assert tokens.may_change(ana, 0.21, None) == 0.0
+    assert [tokens.may_change(ana, 100.0, 5) for _ in range(51)][49:] != [0.0, 0.0]
 
 
 # -------------------------------------------------------------------- named ones
