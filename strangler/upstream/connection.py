@@ -196,7 +196,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Tell whether bytes wait on an idle connection, which nobody can have asked for.
 
         The loop has yet to read them, and would take them for the next request's answer. Under TLS
-        what waits may be a session ticket; there the loop alone looks.
+        they can't be told yet from a late session ticket or a good-bye: that costs a connection.
+        Tickets mostly come right behind the handshake, and are read with the first answer.
         """
         if self._fd < 0:
             return False
@@ -212,7 +213,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         sock = transport.get_extra_info("socket")
-        if sock is not None and transport.get_extra_info("sslcontext") is None:
+        if sock is not None:
             self._fd = sock.fileno()
 
     def data_received(self, data: bytes) -> None:

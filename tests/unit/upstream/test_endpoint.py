@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,11 +16,14 @@ from typing import Any
 import pytest
 import uvloop
 
+from strangler.clock import Waits
 from strangler.config.snapshot import Endpoint as Address
 from strangler.config.snapshot import Keepalive, Tls
 from strangler.errors import AttemptFailed
-from strangler.testing import certificate
+from strangler.testing import RawUpstream, certificate, respond, wait
 from strangler.upstream import Endpoint, UpstreamConnection, endpoint
+from strangler.wire.framing import Body
+from strangler.wire.head import ResponseHead
 
 ONE, TWO, THREE = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 
@@ -127,6 +131,61 @@ def test_bytes_that_nobody_asked_for_are_seen_before_the_loop_reads_them(run, po
             made.close()
             for _, peer in links:
                 peer.close()
+
+    run(test())
+
+
+class Taker:
+    """Who makes one request and has its answer when `whole` is set."""
+
+    def __init__(self) -> None:
+        self.whole = asyncio.Event()
+
+    def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
+        if body.ended:
+            self.whole.set()
+
+    def response_body(self, payload: bytes, body: Body) -> None:
+        if body.ended:
+            self.whole.set()
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_an_answer_that_nobody_asked_for_is_nobodys(run, site_certificate, secure) -> None:
+    """Also where the loop can't see yet what it says: under TLS the bytes alone tell."""
+    go, sent = threading.Event(), threading.Event()
+    forged = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+    steps = (respond(200, "mine"), wait(go), forged, lambda _: sent.set())
+
+    async def test() -> None:
+        tls = Tls(ca=str(site_certificate.cert)) if secure else None
+        with RawUpstream(*steps, tls=site_certificate.server() if secure else None) as origin:
+            made = Endpoint(
+                Address(
+                    url=origin.url,
+                    scheme="https" if secure else "http",
+                    host="127.0.0.1",
+                    port=origin.port,
+                ),
+                connect_timeout=5.0,
+                keepalive=Keepalive(),
+                tls=tls,
+            )
+            made.connect(wanted := Wanted())
+            connection = await wanted.outcome
+            taker: Any = Taker()
+            patience: Any = Waits(5.0, lambda _: None, time.monotonic)
+            request = b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n"
+            connection.begin(taker, request, b"GET", (patience, patience), ended=True)
+            await taker.whole.wait()
+            assert made.take() is connection, "nothing waits, so it serves again"
+            made.attempt_ended()
+            made.release(connection)
+            go.set()
+            assert sent.wait(5)  # the loop stands still meanwhile, and has read nothing of it
+            assert made.take() is None
+            assert connection.transport.is_closing()
+            made.close()
 
     run(test())
 
