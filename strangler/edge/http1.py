@@ -21,13 +21,13 @@ import socket
 import struct
 import sys
 import termios
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from strangler.config.snapshot import Limits
+from strangler.edge.application import Asked, Known, Receiver
 from strangler.errors import RequestRejected
 from strangler.wire.framing import Chunked, Length, MalformedBody
-from strangler.wire.head import RequestHead
+from strangler.wire.head import RequestHead, written
 
 if TYPE_CHECKING:
     from strangler.edge.server import Server
@@ -48,61 +48,6 @@ _TLS_CLOSE: Final = 0.1
 _IN_KERNEL: Final = 16 << 10
 #: Seconds of silence after which a reader that closed its sending side counts as gone.
 _HALF_CLOSED: Final = 0.5
-
-
-class Receiver(Protocol):
-    """What a connection tells the exchange that it carries."""
-
-    def body_received(self, data: bytes) -> None:
-        """Take payload of the request body (not empty)."""
-
-    def body_ended(self, trailers: bytes) -> None:
-        """Learn that the request body is complete; *trailers* are lines ended by CRLF."""
-
-    def body_failed(self, error: RequestRejected) -> None:
-        """Learn that the request body can't be trusted or came too slowly; answer, or abort."""
-
-    def client_gone(self) -> None:
-        """Learn that nobody reads any more; called at most once, nothing follows it."""
-
-    def pause_writing(self) -> None:
-        """Learn that the reader is slower than the answer."""
-
-    def resume_writing(self) -> None:
-        """Learn that the reader has caught up."""
-
-    def raw_received(self, data: bytes) -> None:
-        """Take bytes of an upgraded connection."""
-
-    def raw_ended(self) -> None:
-        """Learn that the reader will send no more on an upgraded connection."""
-
-
-class Application(Protocol):
-    """Who answers: called once a request, on the loop, and must not block."""
-
-    def request(self, connection: Connection, head: RequestHead) -> Receiver | None:
-        """Take a request. None: it has been answered, `response_ended` was called."""
-
-    def reject(self, connection: Connection, error: RequestRejected, start: bytes) -> bytes:
-        """Return the whole answer to a request that was refused before it had a meaning.
-
-        *start*: the beginning of what had come of it.
-        """
-
-    @property
-    def known(self) -> Mapping[bytes, Known]:
-        """Return those who may answer a head that has been taken before, by its bytes.
-
-        The same mapping every time; what is in it is a whole GET that wants the connection kept.
-        """
-
-
-class Known(Protocol):
-    """Answers a request that came before, byte for byte, without its being read again."""
-
-    def answer(self, connection: Connection) -> bytes | None:
-        """Return the whole, framed answer, which is sent; None: the request has to be read."""
 
 
 class Connection(asyncio.Protocol):
@@ -200,25 +145,22 @@ class Connection(asyncio.Protocol):
                 self._find_head(data, end)
 
     def _repeated(self, known: Known) -> bool:
-        """Let *known* answer what came, and tell whether it has.
+        """Let *known* take what came, and tell whether it has.
 
-        The wait for the next request goes on all the while, and begins anew with the next tick.
+        The wait for the next request goes on all the while; it begins anew with the next tick
+        where *known* has answered.
         """
         try:
             wire = known.answer(self)
         except Exception:  # a bug: the request is read, and fails or not, as any other
             _log.exception("request.failed")
             return False
-        if wire is None:
-            return False
+        if not wire:
+            return wire is not None
         self.written += len(wire)
         self.transport.write(wire)
-        server = self.server
-        if self._choked:
-            self.busy = True
-            server.waits_idle.end(self)
-        else:
-            server.waits_idle.touch(self)
+        self.busy = self._choked
+        self.server.waits_idle.touch(self)
         return True
 
     def eof_received(self) -> bool:
@@ -320,7 +262,7 @@ class Connection(asyncio.Protocol):
             self.close()
         else:
             self.busy = False
-            self.server.waits_idle.start(self)
+            self.server.waits_idle.touch(self)
 
     def start_tunnel(self) -> bytes:
         """Stop being HTTP: from now on bytes go to the receiver as they come.
@@ -398,6 +340,18 @@ class Connection(asyncio.Protocol):
         self.write(self.server.app.reject(self, error, start))
         self.linger()
 
+    def begin(self, head: RequestHead, asked: Asked) -> None:
+        """Hand the request *head* to *asked*; its body, if it has one, is still to come."""
+        self.busy = True
+        try:
+            self.receiver = asked.request(self, head)
+        except Exception:  # a bug: this reader gets a 500, the others don't notice
+            _log.exception("request.failed")
+            if self._lingering or not self.busy:
+                self.abort()
+            else:
+                self.reject(RequestRejected(500, "internal error"), written(head)[:_TOLD])
+
     # Reading.
 
     def _find_head(self, data: bytes | bytearray, end: int, seen: int = 0) -> None:
@@ -428,6 +382,7 @@ class Connection(asyncio.Protocol):
         if self._buffer:
             self._buffer = b""
             self.server.waits_head.end(self)
+            self.server.waits_idle.start(self)
         raw = bytes(data[: end + 4])
         rest = bytes(data[end + 4 :])
         if raw.find(b"\r\n") > limits.line:
@@ -458,7 +413,6 @@ class Connection(asyncio.Protocol):
     def _begin(self, raw: bytes, rest: bytes = b"") -> None:
         """Read the head *raw* and hand its request to the application."""
         server = self.server
-        server.waits_idle.end(self)
         try:
             head = RequestHead.parse(raw)
             fields = head.fields
@@ -472,22 +426,10 @@ class Connection(asyncio.Protocol):
         elif fields.chunked:
             self._body = Chunked()
         self.keep_alive = head.keep_alive and not server.draining
-        self.busy = True
         if self._body is None:
             self._buffer = rest
-        try:
-            receiver = server.app.request(self, head)
-        except Exception:  # a bug: this reader gets a 500, the others don't notice
-            _log.exception("request.failed")
-            if self._lingering or not self.busy:
-                self.abort()
-            else:
-                self.reject(RequestRejected(500, "internal error"), raw[:_TOLD])
-            return
-        if receiver is None:
-            return
-        self.receiver = receiver
-        if self._body is not None:
+        self.begin(head, server.app)
+        if self.receiver is not None and self._body is not None:
             server.waits_body.start(self)
             if rest:
                 self._receive_body(rest)
@@ -554,9 +496,10 @@ class Connection(asyncio.Protocol):
     def idle_expired(self) -> None:
         """Close a connection on which no request came.
 
-        What a late loop has yet to read may be one: it is looked at before.
+        The wait is there while a request runs, too: to end it each time would cost more. And what a
+        late loop has yet to read may be a request: it is looked at before.
         """
-        if self._in_kernel(termios.FIONREAD):
+        if self.busy or self._in_kernel(termios.FIONREAD):
             self.server.waits_idle.start(self)
         else:
             self.close()

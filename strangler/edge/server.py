@@ -21,7 +21,8 @@ from tornado.netutil import bind_sockets
 
 from strangler.clock import Ticker, Waits
 from strangler.config.snapshot import Limits
-from strangler.edge.http1 import Application, Connection
+from strangler.edge.application import Application
+from strangler.edge.http1 import Connection
 
 #: Seconds that a reader has to take the rest after we stopped listening to it.
 _LINGER: Final = 2.0

@@ -29,7 +29,8 @@ from strangler.wire.framing import chunk, last_chunk
 from strangler.wire.head import RequestHead
 
 if TYPE_CHECKING:
-    from strangler.edge.http1 import Connection, Known
+    from strangler.edge.application import Known
+    from strangler.edge.http1 import Connection
 
 _log = logging.getLogger("strangler.errors")
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from strangler.cache.deliver import how_plain
 from strangler.clock import Ticker
-from strangler.config.snapshot import Snapshot
+from strangler.config.snapshot import Route, Snapshot
 from strangler.edge.http1 import Connection
 from strangler.errors import RequestRejected
 from strangler.exchange import answer, traced
@@ -29,7 +29,7 @@ from strangler.exchange.counting import Counts
 from strangler.exchange.desk import Desk
 from strangler.exchange.exchange import Exchange
 from strangler.exchange.in_force import InForce
-from strangler.exchange.known import Known, Seen
+from strangler.exchange.known import Known, Passing, Seen
 from strangler.exchange.plan import NO_OVERRIDES, Plan, View
 from strangler.exchange.relief import Relief
 from strangler.exchange.shadow import Shadows
@@ -41,10 +41,10 @@ from strangler.observe.tracing import Settings, Tracer
 from strangler.resilience import chaos
 from strangler.resilience.breaker import State
 from strangler.rollout import Decision, Overrides
-from strangler.routing import AmbiguousPath
+from strangler.routing import AmbiguousPath, Match
 from strangler.upstream import Upstream
 from strangler.wire.forward import interim_block, loops, response_block
-from strangler.wire.head import RequestHead, ResponseHead, members
+from strangler.wire.head import RequestHead, ResponseHead
 from strangler.wire.request import Via, hops_left
 
 _events = logging.getLogger("strangler.events")
@@ -110,9 +110,9 @@ class Edge:
         self.debug_key = key_of(arm_key)
         self.ids = secrets.token_hex(6)
         self.count = 0
-        #: Who answers a head that came before; all of them know one view only.
-        self.known: dict[bytes, Known] = {}
         self._seen = Seen()
+        #: Who takes a head that came before; all of them know one view only.
+        self.known = self._seen.known
         self._trusted: dict[str, bool] = {}
         self._second = -1
         self._date = b""
@@ -236,29 +236,49 @@ class Edge:
 
     def request(self, connection: Connection, head: RequestHead) -> Exchange | None:
         """Begin the exchange for one request; None where it has been answered at once."""
-        self.count = count = self.count + 1
         view = self.view
-        id_ = f"{self.ids}{count:08x}"
-        trusted = bool(view.trusted) and self.trusts(connection.peer)
-        if not head.fields.plain or head.method not in _COMMON or not view.any_host:
+        fields = head.fields
+        if not fields.plain or head.method not in _COMMON or not view.any_host:
             refused = self._refusal(head, view)
             if refused is not None:
-                return self._refuse(Exchange(self, connection, head, id_), *refused)
-        if len(head.fields.raw) > view.near:
+                return self._refuse(Exchange(self, connection, head, self._new_id()), *refused)
+        near = len(fields.raw) > view.near
+        if near:
             self._tell_near(head, view)
         try:
             match = view.table.match(head)
         except AmbiguousPath as error:
-            return self._refuse(Exchange(self, connection, head, id_), error)
+            return self._refuse(Exchange(self, connection, head, self._new_id()), error)
         if match is None:
-            exchange = Exchange(self, connection, head, id_)
+            exchange = Exchange(self, connection, head, self._new_id())
             return self._refuse(exchange, RequestRejected(404, "no route"))
         plan = view.plans[match.value]
+        if (
+            plan.cached is None
+            and head.method == b"GET"
+            and fields.plain
+            and head.version == 11
+            and connection.keep_alive
+            and not near
+            and self._seen.again(head)
+        ):
+            self._seen.remember(head, Passing(self, plan, head, match))
+        return self.begin(connection, head, plan, match)
+
+    def begin(
+        self, connection: Connection, head: RequestHead, plan: Plan, match: Match[Route]
+    ) -> Exchange | None:
+        """Begin the exchange for a request that has its route; see `request`."""
+        id_ = self._new_id()
+        trusted = bool(self.view.trusted) and self.trusts(connection.peer)
         trace = None if self.tracer is None else traced.begin(self.tracer, head)
         if plan.cached is None:
             exchange = Exchange(self, connection, head, id_)
         elif (
-            not trusted and plan.hot and trace is None and self._hot(connection, head, plan, count)
+            not trusted
+            and plan.hot
+            and trace is None
+            and self._hot(connection, head, plan, self.count)
         ):
             return None
         else:
@@ -316,8 +336,8 @@ class Edge:
             return False
         connection.write(wire)
         connection.response_ended()
-        if self.tracer is None:  # else each request may be drawn
-            self._seen.remember(known, head, self.known)
+        if self.tracer is None and self._seen.again(head):  # traced, each may be drawn
+            self._seen.remember(head, known)
         return True
 
     def shown(
@@ -343,8 +363,7 @@ class Edge:
 
     def reject(self, connection: Connection, error: RequestRejected, start: bytes) -> bytes:
         """Return the answer to a request that never had a meaning, and log it."""
-        self.count = count = self.count + 1
-        id_ = f"{self.ids}{count:08x}"
+        id_ = self._new_id()
         self.counts.refused(error.status)
         line = start.partition(b"\r\n")[0].split(b" ")
         method = line[0][:32] if len(line) > 1 else b"-"
@@ -395,6 +414,10 @@ class Edge:
             if not left:
                 return RequestRejected(204, "Max-Forwards: this far and no further"), ""
         return None
+
+    def _new_id(self) -> str:
+        self.count += 1
+        return f"{self.ids}{self.count:08x}"
 
     # What exchanges ask.
 
@@ -487,27 +510,6 @@ class Edge:
             counts.under_way([one.arm for one in self.exchanges])
             counts.look(self.view.everyone(), self.cache.copies)
             self.cache.copies.look_at_clock()
-
-
-def client_of(peer: str, forwarded_for: bytes | None, trusts: Callable[[str], bool]) -> str:
-    """Return the address of the client behind trusted hops: the first stranger from the right."""
-    if forwarded_for is None:
-        return peer
-    client = peer
-    for member in reversed(members(forwarded_for)):
-        address = member.decode("latin-1").strip('"')
-        if address.startswith("["):
-            address = address[1:].partition("]")[0]
-        elif address.count(":") == 1:
-            address = address.partition(":")[0]
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            return client
-        client = address
-        if not trusts(address):
-            return client
-    return client
 
 
 def _forget(record: object) -> None:

@@ -23,6 +23,7 @@ from strangler.exchange.fetch import FOR_EVER, SAFE
 from strangler.exchange.fetching import Answer, Fetching
 from strangler.exchange.plan import Plan
 from strangler.exchange.traced import maker
+from strangler.exchange.trust import client_of
 from strangler.observe.tracing import Trace
 from strangler.resilience import deadline
 from strangler.resilience.deadline import Deadline
@@ -150,8 +151,6 @@ class Exchange:
 
     def trust(self, trusts: Callable[[str], bool]) -> None:
         """Believe what a trusted peer says of its client (X-Forwarded-For, -Proto)."""
-        from strangler.exchange.edge import client_of
-
         self._trusted = True
         fields = self._head.fields
         self.client = client_of(self.client, fields.combined(b"x-forwarded-for"), trusts)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that come again byte for byte, and are answered from the edge tier without a reading.
+"""Requests that come again byte for byte, and are not read again.
 
 What a GET's bytes mean does not change while its view is in force: its route, who would answer
-and its cache key are worked out once, and whether the edge tier has a fresh copy is all that is
-asked each time. What is remembered is bounded, and forgotten with the view.
+and its cache key are worked out once. Where the route caches, whether the edge tier has a fresh
+copy is all that is asked each time; where it doesn't, the request is begun at once. What is
+remembered is bounded, and forgotten with the view.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from time import time
 from typing import TYPE_CHECKING, Final
 
 from strangler.cache.vary import select
+from strangler.config.snapshot import Route
 from strangler.exchange.plan import Cached, Plan
 from strangler.observe.lines import Repeated
+from strangler.routing import Match
 from strangler.wire.head import RequestHead
 
 if TYPE_CHECKING:
     from strangler.edge.http1 import Connection
     from strangler.exchange.edge import Edge
+    from strangler.exchange.exchange import Exchange
 
-#: Bytes of the longest head that is remembered, and how many are: 5 MB at the most.
+#: Bytes of the longest head that is remembered, and how many are: 6 MB at the most.
 _LONGEST: Final = 2048
 _MOST: Final = 2048
 _SLOTS: Final = 4096
@@ -101,25 +105,52 @@ class Known(Repeated):
         return ready.wire
 
 
-class Seen:
-    """Which requests came twice: who came once is not worth a place."""
+class Passing:
+    """A GET of a route that doesn't cache: read and matched, to be begun as any other."""
 
-    __slots__ = ("_marks",)
+    __slots__ = ("_edge", "_head", "_match", "_plan")
+
+    def __init__(self, edge: Edge, plan: Plan, head: RequestHead, match: Match[Route]) -> None:
+        """Remember what *head* means: the *match* and its *plan*."""
+        self._edge = edge
+        self._plan = plan
+        self._head = head
+        self._match = match
+
+    def answer(self, connection: Connection) -> bytes:
+        """Begin the request."""
+        connection.begin(self._head, self)
+        return b""
+
+    def request(self, connection: Connection, head: RequestHead) -> Exchange | None:
+        """Begin its exchange; None where it has been answered at once."""
+        return self._edge.begin(connection, head, self._plan, self._match)
+
+
+class Seen:
+    """What is known of requests by their bytes; who came once is not worth a place."""
+
+    __slots__ = ("_marks", "known")
 
     def __init__(self) -> None:
         self._marks = [0] * _SLOTS
+        #: By the bytes of a whole head. Always the same mapping.
+        self.known: dict[bytes, Known | Passing] = {}
 
-    def remember(self, known: Known, head: RequestHead, among: dict[bytes, Known]) -> None:
-        """Put *known* among those that answer, by the bytes of *head*, when it comes again."""
-        fields = head.fields
+    def again(self, head: RequestHead) -> bool:
+        """Tell whether *head* came of late, and note that it has come."""
         # Blocks that repeat are one object (`wire.head`).
-        mark = hash(head.target) ^ id(fields)
-        place = mark % _SLOTS
-        if self._marks[place] != mark:
-            self._marks[place] = mark
-            return
-        raw = b"GET %b HTTP/1.1%b" % (head.target, fields.raw)
+        mark = hash(head.target) ^ id(head.fields)
+        marks, place = self._marks, mark % _SLOTS
+        if marks[place] == mark:
+            return True
+        marks[place] = mark
+        return False
+
+    def remember(self, head: RequestHead, known: Known | Passing) -> None:
+        """Let *known* take what comes with the bytes of *head*, a GET of HTTP/1.1."""
+        raw = b"GET %b HTTP/1.1%b" % (head.target, head.fields.raw)
         if len(raw) <= _LONGEST:
-            if len(among) >= _MOST:
-                among.clear()
-            among[raw] = known
+            if len(self.known) >= _MOST:
+                self.known.clear()
+            self.known[raw] = known

@@ -300,7 +300,8 @@ def test_a_reader_that_takes_nothing_gets_no_second_answer(tmp_path):
 
         site.transport.write = full  # type: ignore[method-assign]
         assert site.get() == b"0123456789"
-        assert site.connection not in site.server.waits_idle
+        site.connection.idle_expired()
+        assert not site.transport.closing
         site.transport.write = write  # type: ignore[method-assign]
         assert site.get() is None
         site.connection.resume_writing()
@@ -317,6 +318,61 @@ def test_a_bug_costs_one_request_a_reading(tmp_path, caplog):
         site.get(), site.get(), site.get()
         next(iter(site.edge.known.values()))._find = None  # type: ignore[assignment]
         assert site.get() == b"0123456789"
+        assert "request.failed" in caplog.text
+        caplog.clear()
+
+    on_a_site(tmp_path, story)
+
+
+def test_a_get_that_is_passed_on_is_read_twice_and_no_more(tmp_path):
+    def story(site: Site) -> None:
+        raw = b"GET /b HTTP/1.1\r\nHost: a.example\r\n\r\n"
+        readers = [site.reader() for _ in range(5)]
+        for number, (connection, _) in enumerate(readers):
+            connection.data_received(raw)
+            assert connection.busy
+            assert list(site.edge.known) == ([raw] if number else [])
+        asked = list(site.edge.exchanges)
+        assert len({exchange.id for exchange in asked}) == len(asked) == 5
+        assert len({id(exchange.head) for exchange in asked}) == 2
+        assert {exchange.plan.key for exchange in asked} == {"/**"}
+        site.edge.swap(site.load())
+        assert not site.edge.known
+
+    on_a_site(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HEAD /b HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        b"GET /b HTTP/1.0\r\nHost: a.example\r\nConnection: keep-alive\r\n\r\n",
+        b"GET /b HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n",
+        b"GET /b HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1\r\n\r\n",
+        b"GET /b HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+        b"GET /b HTTP/1.1\r\nHost: a.example\r\nVia: 1.1 x\r\n\r\n",
+        b"GET /noticia/b HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        b"GET /b HTTP/1.1\r\nHost: a.example\r\nX: " + b"x" * 3000 + b"\r\n\r\n",
+    ],
+)
+def test_what_is_not_the_same_each_time_is_read_each_time(raw, tmp_path):
+    def story(site: Site) -> None:
+        for _ in range(4):
+            site.reader()[0].data_received(raw)
+        assert not site.edge.known
+
+    on_a_site(tmp_path, story)
+
+
+def test_a_known_pass_that_fails_is_answered_500(tmp_path, caplog):
+    def story(site: Site) -> None:
+        raw = b"GET /b HTTP/1.1\r\nHost: a.example\r\n\r\n"
+        for _ in range(3):
+            site.reader()[0].data_received(raw)
+        site.edge.known[raw]._plan = None  # type: ignore[union-attr]
+        connection, transport = site.reader()
+        connection.data_received(raw)
+        assert transport.sent[0].startswith(b"HTTP/1.1 500 ")
         assert "request.failed" in caplog.text
         caplog.clear()
 
