@@ -116,7 +116,7 @@ async def test_who_follows_hears_of_a_change_and_who_comes_late_finds_it(place: 
 
 
 @in_loop
-async def test_pains_34_a_change_of_what_is_no_longer_there_is_refused(place: Place) -> None:
+async def test_pain_34_a_change_of_what_is_no_longer_there_is_refused(place: Place) -> None:
     one, _ = await place.store()
     other, _ = await place.store()
     first = after(Kept.first(), "a")
@@ -132,7 +132,7 @@ async def test_pains_34_a_change_of_what_is_no_longer_there_is_refused(place: Pl
 
 
 @in_loop
-async def test_pains_34_of_many_at_once_none_is_lost(place: Place) -> None:
+async def test_pain_34_of_many_at_once_none_is_lost(place: Place) -> None:
     async def change(number: int) -> None:
         store, _ = await place.store()
         before: Kept | None = None

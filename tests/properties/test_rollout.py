@@ -32,7 +32,7 @@ def served(stage: Stage) -> set[int]:
 
 
 @given(shares, shares)
-def test_raising_moves_only_the_difference(one: int, other: int) -> None:
+def test_pain_27_raising_moves_only_the_difference(one: int, other: int) -> None:
     low, high = sorted((one, other))
     before, after = served(canary(low)), served(canary(high))
     assert before <= after
@@ -40,7 +40,9 @@ def test_raising_moves_only_the_difference(one: int, other: int) -> None:
 
 
 @given(st.binary(max_size=100), st.text(max_size=50), st.lists(shares).map(sorted))
-def test_nobody_goes_back_while_a_canary_rises(sticky: bytes, name: str, rising: list[int]) -> None:
+def test_pain_27_nobody_goes_back_while_a_canary_rises(
+    sticky: bytes, name: str, rising: list[int]
+) -> None:
     at = bucket(sticky, canary_salt(name))
     assert 0 <= at < BUCKETS
     targets = [decide(canary(share), at).target for share in rising]

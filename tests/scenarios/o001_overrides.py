@@ -159,7 +159,7 @@ def test_a_request_in_flight_ends_where_it_began(edge, busca):
         assert client.read().text.startswith("busca")
 
 
-def test_pains_33_it_ends_by_itself_and_loudly(edge):
+def test_pain_33_it_ends_by_itself_and_loudly(edge):
     lines = len(edge.lines)
     told = toggle(edge, **{"for": "1s"})
     assert answers(edge) == {"legacy"}
@@ -180,7 +180,7 @@ def test_a_worker_ends_it_even_while_control_hangs(edge):
         os.kill(control, signal.SIGCONT)
 
 
-def test_pains_33_it_survives_the_death_of_every_process(edge):
+def test_pain_33_it_survives_the_death_of_every_process(edge):
     toggle(edge)
     before = workers(edge)
     [control] = [pid for pid in edge.pids[1:] if pid not in before]
@@ -201,7 +201,7 @@ def test_pains_33_it_survives_the_death_of_every_process(edge):
     assert len(listed(edge)["overrides"]) == 1
 
 
-def test_pains_33_it_survives_a_restart(text):
+def test_pain_33_it_survives_a_restart(text):
     with Edge(text(), access_log="off") as first:
         toggle(first)
         environment = {"STRANGLER_STATE": str(first.folder / "var")}
@@ -240,7 +240,7 @@ def test_an_override_of_a_route_that_is_gone_is_kept_as_an_orphan(edge, text):
     until(lambda: listed(edge)["overrides"][0]["orphan"])
 
 
-def test_pains_34_of_two_operators_at_once_one_is_told(edge):
+def test_pain_34_of_two_operators_at_once_one_is_told(edge):
     version = listed(edge)["version"]
     toggle(edge, if_version=version)
     status, told = post(
@@ -253,7 +253,7 @@ def test_pains_34_of_two_operators_at_once_one_is_told(edge):
     assert listed(edge)["overrides"][0]["value"] == "legacy"
 
 
-def test_pains_52_the_audit_says_who_what_when_why_and_from_where(edge):
+def test_pain_52_the_audit_says_who_what_when_why_and_from_where(edge):
     toggle(edge)
     toggle(edge, "canary 10%", reason="try a tenth")
     post(edge, "/overrides/undo", reason="no good")

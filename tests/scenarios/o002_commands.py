@@ -192,7 +192,7 @@ def test_it_is_a_command_like_the_others(edge):
     assert json.loads(ended.stdout)["override"]["value"] == "legacy"
 
 
-def test_pains_52_audit_says_who_and_from_where(edge, typed):
+def test_pain_52_audit_says_who_and_from_where(edge, typed):
     typed("toggle", "/busca/**", "legacy", *WHY)
     out = typed("audit", "--limit", "1", "--route", "/busca/**")[1]
     assert re.search(
@@ -208,7 +208,7 @@ def test_pains_52_audit_says_who_and_from_where(edge, typed):
 # -------------------------------------------------------------------- tokens
 
 
-def test_pains_51_a_named_token_is_shown_once_and_counts_at_once(edge, typed):
+def test_pain_51_a_named_token_is_shown_once_and_counts_at_once(edge, typed):
     code, out, _ = typed("token", "add", "ana", "owner", "--owner", "team search")
     assert code == 0
     ana = out.strip()
@@ -250,7 +250,7 @@ def test_pains_51_a_named_token_is_shown_once_and_counts_at_once(edge, typed):
     assert call(edge, "POST", "/overrides", document, ana)[0] == 401
 
 
-def test_pains_51_an_admin_alone_takes_tokens_away_from_afar(edge, typed):
+def test_pain_51_an_admin_alone_takes_tokens_away_from_afar(edge, typed):
     ana = typed("token", "add", "ana", "operator")[1].strip()
     gone = {"name": "ana", "reason": "her telephone is lost"}
     assert call(edge, "GET", "/tokens", None, ana)[0] == 403

@@ -66,7 +66,7 @@ def test_a_toggle_on_one_is_in_force_on_the_other_within_a_second(one, other):
     assert told["override"]["expires"] - told["override"]["created"] == 600
 
 
-def test_pains_34_two_machines_two_operators_one_is_told(one, other):
+def test_pain_34_two_machines_two_operators_one_is_told(one, other):
     toggle(one)
     until(lambda: len(listed(other)["overrides"]) == 1)
     version = listed(other)["version"]
@@ -80,7 +80,7 @@ def test_pains_34_two_machines_two_operators_one_is_told(one, other):
     until(lambda: {each["kind"] for each in listed(one)["overrides"]} == {"stage", "freeze"})
 
 
-def test_pains_52_each_ones_audit_has_the_others_changes(one, other):
+def test_pain_52_each_ones_audit_has_the_others_changes(one, other):
     id_ = toggle(one)["override"]["id"]
 
     def heard() -> bool:

@@ -65,7 +65,7 @@ def pids(edge: Edge) -> set[int]:
         return set()
 
 
-def test_pains_51_a_copied_cookie_ends_by_signing_out_whatever_dies_meanwhile(text: str) -> None:
+def test_pain_51_a_copied_cookie_ends_by_signing_out_whatever_dies_meanwhile(text: str) -> None:
     with Edge(text, workers=WORKERS, access_log="off") as edge:
         secret = token(edge)
         copied, other = sign_in(edge, secret), sign_in(edge, secret)

@@ -33,7 +33,7 @@ def edge() -> Iterator[Edge]:
             yield made
 
 
-def test_pains_51_a_runaway_is_slowed_and_the_way_back_is_open(edge: Edge) -> None:
+def test_pain_51_a_runaway_is_slowed_and_the_way_back_is_open(edge: Edge) -> None:
     statuses = [post(edge, "/overrides", **ASKED)[0] for _ in range(10 * LIMIT)]
     assert statuses == [201] * (10 * LIMIT)
     own = f"127.0.0.1:{edge.admin_port}"

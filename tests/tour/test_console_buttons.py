@@ -119,7 +119,7 @@ def test_nothing_that_the_api_knows_is_missing_here() -> None:
 
 
 @pytest.mark.parametrize(("kind", "subject", "value", "button", "chosen"), GIVEN)
-def test_pains_34_each_override_is_given_and_undone_by_a_button(
+def test_pain_34_each_override_is_given_and_undone_by_a_button(
     reader: Reader, edge: Edge, kind: str, subject: str, value: Any, button: str, chosen: Any
 ) -> None:
     (edge.folder / "sorry.html").write_text("<h1>Sorry</h1>")

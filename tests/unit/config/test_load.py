@@ -90,7 +90,7 @@ def test_own_address_by_default_is_a_warning(tmp_path: Path) -> None:
     assert [w.code for w in load(path, {"EDGE_PORT": "8101"}).warnings] == ["S205"]
 
 
-def test_until_warns_and_serves(tmp_path: Path) -> None:
+def test_pain_54_until_warns_and_serves(tmp_path: Path) -> None:
     """Pain 54: flags and routes never cleaned up."""
     path = write(tmp_path, "  /**: legacy\n  /a: {to: a, until: 2026-05-01}\n")
     assert load(path, {}, today=date(2026, 5, 1)).warnings == ()

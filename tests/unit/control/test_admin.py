@@ -237,7 +237,7 @@ async def test_a_bug_is_a_500_that_tells_nothing(http_client, base_url, view, ca
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8010", "127.0.0.1.evil.example"])
-async def test_pains_51_a_rebound_name_gets_nothing(http_client, base_url, host):
+async def test_pain_51_a_rebound_name_gets_nothing(http_client, base_url, host):
     for path in ("/plain", "/-/routes", "/nowhere"):
         response = await fetch(http_client, base_url, path, headers={"Host": host})
         assert response.code == 421
@@ -273,7 +273,7 @@ def test_names_of_this_machine_and_names_that_were_added(monkeypatch):
         ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
     ],
 )
-async def test_pains_51_another_sites_page_cannot_reload(
+async def test_pain_51_another_sites_page_cannot_reload(
     http_client, base_url, view, headers, status
 ):
     given = JSON | headers
@@ -545,7 +545,7 @@ async def log_in(http_client, base_url, **headers):
 
 
 @pytest.mark.gen_test
-async def test_pains_51_a_session_is_begun_with_a_token_and_writes_from_our_own_page_alone(
+async def test_pain_51_a_session_is_begun_with_a_token_and_writes_from_our_own_page_alone(
     http_client, base_url, view
 ):
     response = await log_in(http_client, base_url)
@@ -596,7 +596,7 @@ async def test_who_asks_nothing_is_nobody(http_client, base_url):
 
 
 @pytest.mark.gen_test
-async def test_pains_52_purges_and_reloads_are_audited(http_client, base_url, view):
+async def test_pain_52_purges_and_reloads_are_audited(http_client, base_url, view):
     await post(http_client, base_url, "/-/purge", {"tag": ["a", "b"]}, **BEARER)
     await post(http_client, base_url, "/-/purge", {"tag": "down"}, **BEARER)
     await post(http_client, base_url, "/-/purge", {"tag": ""}, **BEARER)

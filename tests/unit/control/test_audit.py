@@ -21,7 +21,7 @@ async def page(audit: Audit, limit: int = 3, before: int | None = None, wanted=l
     return await audit.read(limit=limit, before=before, wanted=wanted)
 
 
-def test_pains_52_pages_go_back_to_the_very_first(tmp_path: Path) -> None:
+def test_pain_52_pages_go_back_to_the_very_first(tmp_path: Path) -> None:
     async def story() -> None:
         audit = Audit(lambda: tmp_path, "here")
         for number in range(7):

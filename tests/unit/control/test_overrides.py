@@ -118,7 +118,7 @@ def test_a_change_is_recorded_served_and_audited_before_it_is_answered(tmp_path)
     in_loop(tmp_path, story)
 
 
-def test_pains_34_a_change_of_what_has_moved_meanwhile_loses_nothing(tmp_path):
+def test_pain_34_a_change_of_what_has_moved_meanwhile_loses_nothing(tmp_path):
     async def story(here: Site) -> None:
         await here.book.put(choice(), ANA)
         await here.elsewhere(2)  # not heard of yet

@@ -80,7 +80,7 @@ def cookie_of(response) -> SimpleCookie:
 
 
 @pytest.mark.gen_test
-async def test_pains_51_the_cookie_is_the_browsers_alone(http_client, base_url):
+async def test_pain_51_the_cookie_is_the_browsers_alone(http_client, base_url):
     response = await send(http_client, base_url, "/-/login", {"token": TOKEN})
     assert response.code == 200
     assert json.loads(response.body) == {"ok": True, "who": "ana", "role": "operator", "owners": []}
@@ -111,7 +111,7 @@ async def test_signing_out_takes_the_cookie_away(http_client, base_url):
 
 
 @pytest.mark.gen_test
-async def test_pains_51_a_copied_cookie_ends_by_signing_out(http_client, base_url):
+async def test_pain_51_a_copied_cookie_ends_by_signing_out(http_client, base_url):
     login = await send(http_client, base_url, "/-/login", {"token": TOKEN})
     shown = {"Cookie": f"{COOKIE}={cookie_of(login)[COOKIE].value}"}
     here = {**shown, "Origin": base_url, "Sec-Fetch-Site": "same-origin"}

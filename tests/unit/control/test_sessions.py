@@ -34,7 +34,7 @@ def test_it_ends_with_its_token_and_with_its_rights():
     assert sessions.find(cookie, (less,), 1.0) is None
 
 
-def test_pains_51_nobody_else_can_make_one():
+def test_pain_51_nobody_else_can_make_one():
     sessions = Sessions()
     cookie = sessions.give(ANA, 0.0)
     assert sessions.find(cookie, (ANA,), 1.0) is ANA
