@@ -255,6 +255,7 @@ class Promoting:
                 "freeze": here.brakes.freeze,
                 "held": here.brakes.held,
                 "by_hand": here.brakes.by_hand,
+                "ordered": here.brakes.ordered,
             },
             "readiness": self._readiness(here),
             "driving": self._rollout.driving,

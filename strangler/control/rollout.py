@@ -24,6 +24,7 @@ from typing import Any, Final
 from strangler.config.diagnostics import did_you_mean
 from strangler.config.snapshot import Route, Snapshot, Upstream
 from strangler.control.arms import Measured, Pair, kept, read
+from strangler.control.brakes import OURS, brakes_of
 from strangler.control.choice import LONGEST_REASON, Choice, find_route
 from strangler.control.fleet import SAME, Fleet, Word, kept_progress, read_progress
 from strangler.control.handler import Asker, Rejected
@@ -34,7 +35,7 @@ from strangler.observe.events import announce
 from strangler.observe.numbers import Arms, Totals
 from strangler.rollout import Override, Overrides, Stage
 from strangler.rollout.gate import Gate, Seen, judge
-from strangler.rollout.override import SITE, subject_of
+from strangler.rollout.override import subject_of
 from strangler.rollout.promotion import (
     Brakes,
     Move,
@@ -60,8 +61,6 @@ _PEAK: Final = 10.0
 _DAY: Final = 86_400.0
 #: Seconds after which an override that says what the file says is taken back.
 _SETTLED: Final = 10.0
-#: The verbs that the clock may go on from; a stage said outright is a person's.
-OURS: Final = frozenset(("promote", "rollout"))
 CLOCK: Final = Asker(who="rollout", role="", address="", agent="", by="clock")
 
 
@@ -182,9 +181,14 @@ class Rollout:
     async def _consider(self, unit: Sequence[Standing], arms: Arms, now: float) -> None:
         """See to the routes of one journey, which are at the same stage."""
         for standing in unit:
-            if now < standing.progress.measured:
-                # It rests: what happens now doesn't count.
-                self._measured.begin(standing.route.key, arms)
+            key = standing.route.key
+            if standing.brakes.ordered:
+                self._tracks[key].progress = replace(
+                    standing.progress, measured=max(now, standing.progress.measured)
+                )
+            if standing.brakes.ordered or now < standing.progress.measured:
+                # What happens now doesn't count: it rests, or answers otherwise than it would.
+                self._measured.begin(key, arms)
         if not self.driving:
             return
         brakes = _together(unit)
@@ -207,7 +211,7 @@ class Rollout:
         judged: tuple[Gate, ...] = ()
         if gates is not None and stage.word == "canary":
             judged = judge(gates, pair.legacy, pair.service)
-        brakes = brakes_of(overrides, route.key, override, now)
+        brakes = brakes_of(overrides, route, override, now)
         saved = self._saved(route.key) if stage.word == "live" else None
         seen = outlook(route.canary, track.progress, judged, brakes, now, saved=saved)
         return Standing(
@@ -486,9 +490,12 @@ def units(standings: Iterable[Standing]) -> list[list[Standing]]:
 
 def _together(unit: Sequence[Standing]) -> Brakes:
     """Return what keeps any of them: one that is held keeps its whole journey."""
-    names = ("freeze", "held", "by_hand")
+    names = ("freeze", "held", "by_hand", "ordered")
     return Brakes(
-        *(next(filter(None, (getattr(one.brakes, name) for one in unit)), "") for name in names)
+        **{
+            name: next(filter(None, (getattr(one.brakes, name) for one in unit)), "")
+            for name in names
+        }
     )
 
 
@@ -497,22 +504,6 @@ def effective(route: Route, override: Override | None) -> Stage:
     if override is None or route.cannot_be(override.stage):
         return route.stage
     return override.stage
-
-
-def brakes_of(overrides: Overrides, key: str, stage: Override | None, now: float) -> Brakes:
-    """Return what keeps the route *key* where it is."""
-
-    def said(what: str, one: Override | None) -> str:
-        if one is None:
-            return ""
-        return f"{what} by {one.author} for another {span(one.left(now))}: {one.reason}"
-
-    by_hand = stage if stage is not None and stage.via not in OURS else None
-    return Brakes(
-        freeze=said("the site is frozen", overrides.of("freeze", SITE)),
-        held=said("held", overrides.of("hold", subject_of("route", key))),
-        by_hand=said(f"{by_hand.value} said", by_hand) if by_hand is not None else "",
-    )
 
 
 def _as_moved(before: Progress, stage: Stage, at: float, hold: float) -> Progress:

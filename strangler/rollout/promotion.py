@@ -35,8 +35,13 @@ _LEGACY: Final = Stage("legacy")
 
 ConditionName = Literal[
     "step", "hold", "gate samples", "gate errors", "gate p95", "rest", "failures", "freeze",
-    "held", "group", "parity", "seal",
+    "held", "group", "ordered", "parity", "seal",
 ]  # fmt: skip
+
+
+_BRAKES: Final[tuple[Literal["freeze", "held", "group", "ordered"], ...]] = (
+    "freeze", "held", "group", "ordered",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +102,15 @@ class Brakes:
     """What keeps a route where it is, each in words or empty.
 
     freeze: the site's · held: the route's · by_hand: an operator has said its stage · group:
-    another route of the group isn't ready, and a journey stays on one side.
+    another route of the group isn't ready, and a journey stays on one side · ordered: what an
+    operator has ordered keeps the two sides from answering as they would, so nothing is judged.
     """
 
     freeze: str = ""
     held: str = ""
     by_hand: str = ""
     group: str = ""
+    ordered: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +213,7 @@ def outlook(
     if _worn(progress, following):
         said = f"this step has failed {progress.failures} times: a person has to see why"
         conditions.append(Condition("failures", False, said))
-    names: tuple[Literal["freeze", "held", "group"], ...] = ("freeze", "held", "group")
-    for name in names:
+    for name in _BRAKES:
         said = getattr(brakes, name)
         if said:
             conditions.append(Condition(name, False, said))
@@ -232,7 +238,7 @@ def consider(
 
     A failed gate counts on every canary, timed or not; a step up is made on a timed one.
     """
-    if progress.stage.word != "canary" or now < progress.rests_until:
+    if progress.stage.word != "canary" or now < progress.rests_until or brakes.ordered:
         return None
     if overall(judged) == "fail":
         return _failed(canary, progress, judged, brakes, now)

@@ -95,10 +95,10 @@ class Rollout(RuleBasedStateMachine):
         gates = self.policy.gates
         self.judged = judge(gates, legacy, service) if gates is not None else ()
 
-    @rule(freeze=st.booleans(), held=st.booleans(), by_hand=st.booleans())
-    def brakes_change(self, freeze: bool, held: bool, by_hand: bool) -> None:
+    @rule(freeze=st.booleans(), held=st.booleans(), by_hand=st.booleans(), ordered=st.booleans())
+    def brakes_change(self, freeze: bool, held: bool, by_hand: bool, ordered: bool) -> None:
         words = ["frozen" * freeze, "held" * held, "by hand" * by_hand]
-        self.brakes = Brakes(*words)
+        self.brakes = Brakes(*words, ordered="drained" * ordered)
 
     @rule()
     def the_clock_considers(self) -> None:
@@ -107,6 +107,7 @@ class Rollout(RuleBasedStateMachine):
         if move is None:
             return
         assert before.stage.word == "canary"
+        assert not self.brakes.ordered
         assert self.now >= before.rests_until
         braked = self.brakes != Brakes()
         if move.kind == "promote":
@@ -149,6 +150,7 @@ class Rollout(RuleBasedStateMachine):
         if seen.ready:
             assert not self.brakes.freeze
             assert not self.brakes.held
+            assert not self.brakes.ordered
             assert overall(self.judged) == "pass" or seen.stage.word != "canary"
         if seen.next is not None and (force or seen.ready):
             assert seen.next.share >= self.progress.stage.share

@@ -349,6 +349,45 @@ def test_a_person_who_says_the_stage_stops_the_clock(make: Any) -> None:
     run(work())
 
 
+@pytest.mark.parametrize(
+    ("kind", "subject", "value"),
+    [
+        ("drain", "upstream:svc", True),
+        ("drain", "upstream:legacy", True),
+        ("breaker", "upstream:svc", "forced_open"),
+        ("fault", f"route:{KEY}", {"kind": "abort", "share": 1.0, "amount": 500}),
+        ("maintenance", "site", True),
+    ],
+)
+def test_what_is_answered_under_an_order_proves_nothing(
+    kind: str, subject: str, value: Any, make: Any
+) -> None:
+    """A drained service whose readers legacy serves would else go up by legacy's answers."""
+
+    async def work() -> None:
+        site = make()
+        await tick(site)
+        order = Choice(kind, subject, value, 3600.0, "an exercise", ("",), "")
+        await site.book.put(order, ANA)
+        end(site.legacy, 1000)
+        end(site.service, 1000)
+        assert await tick(site, 601) == "canary 5%"
+        standing = site.rollout.stand(KEY)[0]
+        assert "an exercise" in standing.brakes.ordered
+        assert "ordered" in [one.name for one in standing.outlook.unmet]
+        end(site.service, 1000, 500)
+        assert await tick(site, 1) == "canary 5%"
+        await site.book.undo(None, "it is over", ANA, lambda one: None)
+        assert await tick(site, 1) == "canary 5%"
+        assert site.rollout.stand(KEY)[0].pair.service.answers == 0
+        end(site.legacy, 1000)
+        end(site.service, 1000)
+        assert await tick(site, 590) == "canary 5%"  # the hold began anew, too
+        assert await tick(site, 20) == "canary 25%"
+
+    run(work())
+
+
 def test_an_undone_step_begins_its_hold_anew(make: Any) -> None:
     async def work() -> None:
         site = make()
