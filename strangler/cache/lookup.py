@@ -56,6 +56,11 @@ class Lookup(NamedTuple):
         return self.stored is not None and -self.ttl <= self.if_error and self.if_error > 0.0
 
     @property
+    def holds_whole(self) -> bool:
+        """Tell whether `stored` is there, and no part."""
+        return self.stored is not None and self.stored.span is None
+
+    @property
     def validators(self) -> Pairs:
         """Return the request fields that make the upstream's answer a short one, if any do."""
         if self.stored is None:

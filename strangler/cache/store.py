@@ -110,6 +110,16 @@ def seal(planned: Stored, length: int, *, complete: bool = True) -> Stored | Unc
     return replace(planned, head=head, length=length, span=span)
 
 
+def ended(planned: Stored, length: int) -> Stored | Uncacheable:
+    """Return *planned*, of whose body *length* bytes have come and no more will.
+
+    It may be sealed already, where its length was announced; then it must be that long.
+    """
+    if b"\r\nContent-Length:" not in planned.head:
+        return seal(planned, length)
+    return planned if planned.length == length else Uncacheable.INCOMPLETE
+
+
 def kept(fields: Fields, directives: Directives) -> Pairs:
     """Return the fields that are stored (RFC 9111 §3.1), Content-Length apart.
 

@@ -218,14 +218,17 @@ class Cache:
         shared: bool,
         kind: Kind | None = None,
     ) -> Fill:
+        head, request, shadow = exchange.head, exchange.request_upstream(), exchange.shadow
+        if kind == "revalidation" and head.method == b"HEAD":  # it is the copy that is asked for
+            head, request, shadow = head.as_get(), request.as_get(), None
         fill = Fill(
             self,
             plan,
             cached,
             exchange.upstream,
             key,
-            exchange.head,
-            exchange.request_upstream(),
+            head,
+            request,
             exchange.tags(),
             origin=exchange.origin,
             lookup=lookup,
@@ -233,7 +236,7 @@ class Cache:
             shared=shared,
             kind=kind or exchange.kind,
         )
-        fill.shadow = exchange.shadow
+        fill.shadow = shadow
         if shared:
             self._fills[key] = fill
         return fill
@@ -292,10 +295,14 @@ class Cache:
             self.copies.forget(standby.stored)
         elif effect == "update":
             shown = self.edge.shown(exchange.plan, exchange.upstream, head, *exchange.origin)
-            now = time.time()
             policy = exchange.cached.policy
             stored, reason = update.freshened(
-                standby.stored, exchange.head, shown, policy, requested=now, received=now
+                standby.stored,
+                exchange.head,
+                shown,
+                policy,
+                requested=exchange.asked_at,
+                received=time.time(),
             )
             if reason is None:
                 self.copies.keep(stored, standby.body, policy, self.copies.moments())
@@ -304,15 +311,14 @@ class Cache:
         self, exchange: CachedExchange, plan: Plan, cached: Cached, head: ResponseHead
     ) -> Keeping | None:
         """Return what keeps a POST's response for GET, where it is one (RFC 9110 §9.3.3)."""
-        now = time.time()
         shown = self.edge.shown(plan, exchange.upstream, head, *exchange.origin)
         planned = store.plan(
             exchange.head,
             shown,
             cached.policy,
             key=exchange.key,
-            requested=now,
-            received=now,
+            requested=exchange.asked_at,
+            received=time.time(),
             tags=exchange.tags(),
             route=cached.route,
         )

@@ -7,7 +7,6 @@ asks the cache first, and falls back to being a plain exchange wherever the cach
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
@@ -16,7 +15,6 @@ from strangler.cache.deliver import deliver
 from strangler.cache.lookup import Forward, stands_in
 from strangler.cache.status_field import cache_status
 from strangler.cache.stored import Stored
-from strangler.cache.tiers.tier import BodyLost
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange import debugging
@@ -30,7 +28,7 @@ from strangler.exchange.overridden import Detour
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.reader import Told
 from strangler.exchange.standin import stand_in
-from strangler.exchange.stream import Delivery, Stream
+from strangler.exchange.stream import Delivery, Stream, pour
 from strangler.resilience.policy import Rung
 from strangler.rollout import Decision
 from strangler.routing import Match
@@ -77,6 +75,11 @@ class CachedExchange(Exchange):
     def cached(self) -> Cached:
         """Return what the route says of caching."""
         return self._cached
+
+    @property
+    def asked_at(self) -> float:
+        """The instant of wall time from which its answer ages: before the upstream was asked."""
+        return self._time
 
     @property
     def origin(self) -> tuple[bytes, bytes]:
@@ -313,14 +316,7 @@ class CachedExchange(Exchange):
         stream = Stream(lambda: None)
         stream.passing = True
         self.serve_stream(found.stored, stream, told)
-        try:
-            async for piece in found.tier.body(found.copy):
-                stream.add(piece)
-                while stream.behind and stream.readers:
-                    await asyncio.sleep(0.005)
-            stream.end()
-        except BodyLost:
-            stream.fail()
+        await pour(found.tier.body(found.copy), stream)
 
     def _ask_rung(self, replay: bytes) -> None:
         if self._head.method not in (b"GET", b"HEAD"):

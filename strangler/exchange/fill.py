@@ -26,7 +26,7 @@ from strangler.cache.lookup import Lookup, decide, stands_in
 from strangler.cache.steering import steering
 from strangler.cache.storable import READERS_OWN, Uncacheable
 from strangler.cache.stored import Stored
-from strangler.cache.tiers.tier import BodyLost, Copy
+from strangler.cache.tiers.tier import Copy
 from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
 from strangler.exchange.copies import Copies, Found, Standby
@@ -35,7 +35,7 @@ from strangler.exchange.parts import completed, joined_with_held
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.reader import Reader, Told
 from strangler.exchange.spill import Spill
-from strangler.exchange.stream import Stream
+from strangler.exchange.stream import Stream, pour
 from strangler.exchange.traced import maker
 from strangler.resilience.failure import failure_word
 from strangler.resilience.protection import Kind
@@ -224,6 +224,9 @@ class Fill:
             for reader in self._take_readers():
                 self._serve(reader, stored, body, Told(tier=found.name, stale=True))
             self.lookup = lookup._replace(outcome="revalidate", forward="stale")
+            if self._head.method == b"HEAD":
+                self._head, self._request = self._head.as_get(), self._request.as_get()
+                self.shadow = None
         return False
 
     async def _hand_out(self, found: Found) -> None:
@@ -239,14 +242,7 @@ class Fill:
         self.joinable = False
         for reader in self._take_readers():
             reader.serve_stream(stored, self._stream, told)
-        try:
-            async for piece in found.tier.body(found.copy):
-                self._stream.add(piece)
-                while self._stream.behind and self._stream.readers:
-                    await asyncio.sleep(0.005)
-            self._stream.end()
-        except BodyLost:
-            self._stream.fail()
+        if not await pour(found.tier.body(found.copy), self._stream):
             self.cache.copies.forget(stored)
         self._end()
 
@@ -271,7 +267,9 @@ class Fill:
     def _ask(self, *, anew: bool = False) -> None:
         """Ask the upstream; *anew*: without the validators that a 304 did not match."""
         lookup = self.lookup
-        ranged = b"range" in self._head.fields
+        # A refresh is of what is held, whatever part of it its reader wanted.
+        refreshing = not self.readers and lookup.holds_whole
+        ranged = b"range" in self._head.fields and not refreshing
         whole = lookup.outcome == "complete" or not ranged
         known = [] if anew else lookup.validators
         request = asking_for_store(self._request, known, whole=whole)
@@ -313,7 +311,10 @@ class Fill:
         if self._over:
             return
         old = self.lookup.stored
-        if head.status == 304 and old is not None:
+        completing = self.lookup.outcome == "complete"
+        if completing and old is not None and head.status in (304, 416):
+            self._ask_for_all(old)
+        elif head.status == 304 and old is not None:
             self._confirmed(old, head)
         elif stands_in(self.lookup, head.status) and self.lookup.stored is not None:
             self._drop_fetch()
@@ -342,11 +343,10 @@ class Fill:
     # What a response means.
 
     def _confirmed(self, old: Stored, head: ResponseHead) -> None:
-        self._drop_fetch()
         if not update.confirms(old, head):
-            self.cache.copies.forget(old)
-            self._ask(anew=True)
+            self._ask_for_all(old)
             return
+        self._drop_fetch()
         shown = self._shown(head)
         stored, reason = update.freshened(
             old,
@@ -389,13 +389,16 @@ class Fill:
             tags=self._tags,
             route=self._cached.route,
         )
+        old = self.lookup.stored
+        if self.lookup.outcome == "complete" and old is not None and head.status == 206:
+            if isinstance(planned, Uncacheable):
+                self._ask_for_all(old)
+            else:
+                self._rest = (old, planned, [])
+                self._feed(payload, body)
+            return
         if isinstance(planned, Uncacheable):
             self._refused(planned, head, body, payload)
-            return
-        old = self.lookup.stored
-        if self.lookup.outcome == "complete" and old is not None and planned.span is not None:
-            self._rest = (old, planned, [])
-            self._feed(payload, body)
             return
         self._keeps = store.replaces(old, planned.status)
         if not self._keeps:
@@ -503,23 +506,15 @@ class Fill:
                 self._spill.add(piece)
 
     def _finish_spill(self, spill: Spill, planned: Stored) -> None:
-        size = self._stream.size
-        sealed: Stored | Uncacheable = planned
-        if not planned.length:
-            sealed = store.seal(planned, size)
-        if isinstance(sealed, Stored) and sealed.length == size:
+        sealed = store.ended(planned, self._stream.size)
+        if isinstance(sealed, Stored):
             spill.finish(sealed)
         else:
             spill.abandon()
         self._spill = None
 
     def _store(self, planned: Stored, body: bytes) -> None:
-        if planned.length == len(body) and planned.head.find(b"\r\nContent-Length:") >= 0:
-            sealed: Stored | Uncacheable = planned
-        elif planned.length:
-            return  # not as long as announced: nothing to keep
-        else:
-            sealed = store.seal(planned, len(body))
+        sealed = store.ended(planned, len(body))
         if isinstance(sealed, Stored):
             if sealed.span is not None:
                 sealed, body = joined_with_held(self.cache.copies, sealed, body)
@@ -535,8 +530,7 @@ class Fill:
         self._fetch = None
         whole = completed(old, self._body, planned, b"".join(pieces))
         if whole is None:
-            self.cache.copies.forget(old)
-            self._ask(anew=True)
+            self._ask_for_all(old)
             return
         stored, content = whole
         self.cache.copies.keep(stored, content, self._cached.policy, self._moments)
@@ -546,6 +540,12 @@ class Fill:
         self._end()
 
     # Small steps.
+
+    def _ask_for_all(self, old: Stored) -> None:
+        """Ask plainly: the answer was to a question of ours, and doesn't go with *old*."""
+        self._drop_fetch()
+        self.cache.copies.forget(old)
+        self._ask(anew=True)
 
     def _shown(self, head: ResponseHead) -> ResponseHead:
         """Return *head* as readers may see it."""

@@ -8,9 +8,11 @@ reader is ready. While the body may still be wanted whole, all pieces are held; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
+from strangler.cache.tiers.tier import BodyLost
 from strangler.wire.framing import chunk, last_chunk
 
 if TYPE_CHECKING:
@@ -180,3 +182,17 @@ class Delivery:
             self._connection.write(last_chunk())
         self._stream.taken()
         self._done(complete)
+
+
+async def pour(body: AsyncIterator[bytes], stream: Stream) -> bool:
+    """Put a copy's *body* into *stream* as its readers take it; False where it was lost amid."""
+    try:
+        async for piece in body:
+            stream.add(piece)
+            while stream.behind and stream.readers:
+                await asyncio.sleep(0.005)
+    except BodyLost:
+        stream.fail()
+        return False
+    stream.end()
+    return True

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from copy import copy
 from typing import Final
 
 import httptools
@@ -275,6 +276,12 @@ class RequestHead:
         if b"\nhost:" not in b"\n" + lines.lower():
             lines = b"Host: localhost\r\n" + lines
         return cls.parse(b"%s %s HTTP/1.1\r\n%s\r\n" % (method, target, lines))
+
+    def as_get(self) -> RequestHead:
+        """Return the GET whose fields this HEAD asks for."""
+        made = copy(self)
+        made.method = b"GET"
+        return made
 
     @property
     def keep_alive(self) -> bool:

@@ -63,6 +63,12 @@ class Request:
         made.trace = self.trace
         return made
 
+    def as_get(self) -> Request:
+        """Return the GET whose fields this HEAD asks for."""
+        made = self.also(b"")
+        made.method = b"GET"
+        return made
+
     def head(self, host: bytes, prefix: bytes = b"", also: bytes = b"") -> bytes:
         """Return the whole head for an endpoint with this Host and path *prefix*.
 

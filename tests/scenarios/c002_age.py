@@ -10,9 +10,11 @@ import threading
 import time
 
 import pytest
-from scenarios.story import At, Given, Story, ask, cached, control, hit, origin
+from scenarios.story import At, Given, Story, ask, cached, control, detail, hit, origin
 
 from strangler.testing import Edge, Upstream, pause, respond
+
+TAG = ("ETag", '"v1"')
 
 
 def aged(id: str, *fields, age: int, **more) -> Story:
@@ -200,3 +202,21 @@ def test_a_slow_answers_delay_counts():
             assert time.monotonic() - began < 20
             assert done == [2]
             origin.expect_requests(1, path="/origin/slow")
+
+
+def test_the_delay_of_a_post_and_of_a_head_counts_too():
+    """What either gives the cache was on its way for as long as any answer (§4.2.3)."""
+    minute = ("Cache-Control", "max-age=60")
+    here = ("Content-Location", "/origin/posted")
+    with Upstream() as origin, Edge(cached(origin)) as edge:
+        origin.on("/origin/posted", pause(1.1), respond(200, "x", [minute, here]))
+        origin.on("/origin/asked", respond(200, "x", [("Cache-Control", "max-age=0"), TAG]))
+        ask(edge, "/origin/asked").expect(200)
+        origin.on("/origin/asked", pause(1.1), respond(200, "x", [minute, TAG]))
+        with edge.client(timeout=20) as client:
+            client.request("POST", "/origin/posted", (), "a=1").expect(200)
+            client.request("HEAD", "/origin/asked").expect(200)
+        for path in ("/origin/posted", "/origin/asked"):
+            response = ask(edge, path).expect(200)
+            assert detail(response) == "edge"
+            assert int(response.get("age") or b"-1") >= 1

@@ -272,6 +272,35 @@ def test_the_rest_of_something_newer_is_not_joined():
         assert seen == [(b"bytes=0-4", False), (b"bytes=5-", True), (None, False)]
 
 
+REST = ("Content-Range", "bytes 5-10/11")
+NO_REST = {
+    "with-a-cookie": respond(206, "56789A", [*TAGGED.fields, REST, ("Set-Cookie", "a=b")]),
+    "no-store": respond(206, "56789A", [("Cache-Control", "no-store"), TAG, REST]),
+    "private": respond(206, "56789A", [("Cache-Control", "private"), TAG, REST]),
+    "without-its-place": respond(206, "56789A", [*TAGGED.fields]),
+    "in-parts": respond(
+        206, "--x--", [*TAGGED.fields, ("Content-Type", "multipart/byteranges; boundary=x")]
+    ),
+    "of-another-tag": respond(
+        206, "uvwxyz", [("Cache-Control", "max-age=60"), ("ETag", '"v2"'), REST]
+    ),
+    "unsatisfiable": respond(416, "", [("Content-Range", "bytes */3")]),
+    "not-modified": respond(304, "", [TAG]),
+}
+
+
+@pytest.mark.parametrize("answer", NO_REST.values(), ids=NO_REST.keys())
+def test_whoever_asks_for_the_whole_never_gets_the_rest(answer):
+    """The rest is what the edge asked for, not the reader: where it is of no use, ask again."""
+    with Upstream() as source, Edge(cached(source)) as edge:
+        first = piece(0, 4, None, TAG)
+        source.answers(respond(206, "01234", list(first.fields)))
+        source.then(answer).then(respond(200, BODY, list(TAGGED.fields)))
+        ask(edge, "/origin/rest", [("Range", "bytes=0-4")]).expect(206, body="01234")
+        edge.get("/origin/rest").expect(200, body=BODY)
+        assert [each.get("range") for each in source.requests] == [b"bytes=0-4", b"bytes=5-", None]
+
+
 @pytest.mark.parametrize("story", FROM_WHOLE, ids=str)
 def test_from_the_whole(story, told):
     told(story)

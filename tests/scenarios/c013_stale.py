@@ -318,6 +318,35 @@ REVALIDATE = [
         route="/grace",
     ),
     Story(
+        # What is refreshed is the copy, not what this reader wants of it.
+        "stale-while-revalidate-for-a-range",
+        origin(control("max-age=0, stale-while-revalidate=60", TAG)),
+        refreshing(
+            control("max-age=60", ("ETag", '"v2"')),
+            number=0,
+            wait=0.1,
+            status=206,
+            fields=[("Range", "bytes=0-3")],
+            text="stal",
+            unsent=("Range", "If-Range"),
+        ),
+        hit(number=1, status=200),
+        rfc="5861 3",
+    ),
+    Story(
+        "stale-while-revalidate-for-a-head",
+        origin(control("max-age=0, stale-while-revalidate=60", TAG)),
+        refreshing(
+            control("max-age=60", ("ETag", '"v2"')),
+            method="HEAD",
+            number=0,
+            wait=0.1,
+            sent={"If-None-Match": '"v1"'},
+        ),
+        hit(number=1),
+        rfc="5861 3",
+    ),
+    Story(
         "no-warning-field",
         origin(control("max-age=0, stale-while-revalidate=60", ("Date", At(0)))),
         refreshing(number=0, lacks=("Warning",)),

@@ -219,6 +219,7 @@ def _paragraphs() -> list[Story]:
 #: from a store, where it would only take room.
 NOT_BELOW = {
     "parts-of-one-tag-join",
+    "parts-of-one-date-join",
     "head-200-freshens",
     "head-200-updates-fields",
     "head-200-keeps-what-it-omits",
