@@ -28,7 +28,7 @@ from strangler.control.overrides import mark_of, read_copy
 from strangler.control.sessions import FILE as SESSIONS
 from strangler.control.sessions import Sessions
 from strangler.control.signing import derived, signing_key
-from strangler.control.state import State, noted
+from strangler.control.state import InUse, State, noted
 from strangler.control.stores import Store, make_store
 from strangler.control.tokens import Tokens
 from strangler.edge import sockets, tls, worker
@@ -120,6 +120,7 @@ class _Site:
         self.channels: list[tuple[Channel, Channel]] = []
         self.lanes: list[int] = []
         self.upgrade_rejected = ""
+        self.lock = -1
         self.tokens = Tokens()
         self.signing = b""
 
@@ -130,6 +131,7 @@ class _Site:
             # The code before an upgrade asks whether this code starts at all.
             self._addresses()
             return 0
+        self.lock = self._claim()
         # All workers are one hop to those who look for loops; another site is another.
         os.environ.setdefault("STRANGLER_INSTANCE", secrets.token_hex(3))
         try:
@@ -157,6 +159,17 @@ class _Site:
         sockets.unlink_unix([*self.listeners, *([self.admin] if self.admin else [])])
         self._forget_pid()
         return code
+
+    def _claim(self) -> int:
+        """Keep a second site out of the state folder: each would undo what the other records."""
+        try:
+            lock = self.state.claim(self.former.get("lock"))
+        except InUse as problem:
+            hint = "give this one a folder of its own by STRANGLER_STATE, or upgrade that one"
+            raise _Refused(f"{problem}\n    hint: {hint}") from None
+        if lock >= 0:
+            os.set_inheritable(lock, False)
+        return lock
 
     def _first_snapshot(self) -> Snapshot:
         """Load the files; fall back on the configuration accepted last where that is allowed."""
@@ -309,7 +322,12 @@ class _Site:
         kept = [*self.listeners, *([self.admin] if self.admin is not None else [])]
         for fd in self.lanes:
             os.set_inheritable(fd, True)
+        locked = {}
+        if self.lock >= 0:
+            os.set_inheritable(self.lock, True)
+            locked["lock"] = self.lock
         return {
+            **locked,
             "listeners": sockets.export(kept),
             "counts": {"layout": LAYOUT.digest.hex(), "lanes": self.lanes},
             "activated": self.activated,

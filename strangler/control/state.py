@@ -8,6 +8,7 @@ bundle, the files as they were read.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -21,6 +22,8 @@ from strangler.config.load import bundle
 from strangler.config.snapshot import Snapshot
 from strangler.observe.events import announce
 
+LOCK = "serve.lock"
+"""The file in the state folder that the supervisor of the site holds locked."""
 _KEPT = 5
 
 
@@ -57,6 +60,10 @@ def noted(folder: Path) -> dict[str, Any] | None:
     return told if isinstance(told, dict) else None
 
 
+class InUse(Exception):
+    """Another site runs with this state folder; the text says which."""
+
+
 class State:
     """A folder that this process may write to."""
 
@@ -86,6 +93,30 @@ class State:
             lost="what is kept there, at the next restart of the machine",
         )
         self.folder = other
+
+    def claim(self, handed: int | None = None) -> int:
+        """Keep other sites out of this folder; return the descriptor that does, -1 without locks.
+
+        The lock is this process's own (POSIX): not that of what it forks, so that nobody has to
+        wait for children of a supervisor that was killed; and it stays where the process executes
+        other code, as long as the descriptor is open. *handed*: that of the code before an upgrade.
+
+        Raises InUse.
+        """
+        try:
+            fd = handed
+            if fd is None:
+                fd = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            told = noted(self.folder) or {}
+            who = f"pid {told['pid']}" if "pid" in told else "which has still to start"
+            raise InUse(f"another site runs with the state folder {self.folder}: {who}") from None
+        except OSError as problem:
+            announce("state.unlocked", level=logging.WARNING, folder=str(self.folder),
+                     error=problem.strerror)  # fmt: skip
+            return -1
+        return fd
 
     def accepted(self) -> Accepted | None:
         """Return the configuration accepted last, or None if there is none that can be read."""

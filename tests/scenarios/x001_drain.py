@@ -351,6 +351,49 @@ def test_an_open_address_is_named(legacy):
         assert edge.get("/page").text == "legacy /page"
 
 
+def test_a_second_site_in_one_state_folder_is_refused(legacy):
+    """Each would undo what the other records: overrides, tokens, where a canary is."""
+    with Edge(text(legacy), workers=2) as first:
+        state = {"STRANGLER_STATE": str(first.folder / "var")}
+        before = {one.name: one.read_bytes() for one in (first.folder / "var").glob("*.json")}
+
+        def second_is_refused() -> str:
+            second = Edge(text(legacy), ready=False, environment=state)
+            try:
+                assert second.process.wait(10) == 2
+                second._reader.join(5)
+                return second.log
+            finally:
+                second.kill()
+
+        said = second_is_refused()
+        assert f"another site runs with the state folder {first.folder / 'var'}: pid " in said
+        assert str(first.process.pid) in said and "hint: " in said and "STRANGLER_STATE" in said
+        assert {name: (first.folder / "var" / name).read_bytes() for name in before} == before
+        # The code that an upgrade brings takes the folder over, and still holds it.
+        first.process.send_signal(signal.SIGUSR2)
+        first.wait_log("upgrade.finished", timeout=30)
+        assert "another site runs" in second_is_refused()
+        assert first.get("/page").text == "legacy /page"
+    with Edge(text(legacy), environment=state) as third:  # and after its end it is free
+        assert third.get("/page").text == "legacy /page"
+
+
+def test_a_killed_supervisor_keeps_nobody_from_starting_anew(legacy):
+    """Its children drain for a while: whoever starts the site again must not wait for them."""
+    first = Edge(text(legacy), workers=2)
+    try:
+        state = {"STRANGLER_STATE": str(first.folder / "var")}
+        with first.client() as busy:
+            busy.send(b"GET /page HTTP/1.1\r\nHost: x\r\n")  # a worker that can't end at once
+            first.process.kill()
+            first.process.wait(10)
+            with Edge(text(legacy), environment=state) as second:
+                assert second.get("/page").text == "legacy /page"
+    finally:
+        first.kill()
+
+
 def test_a_rejected_start_prints_every_error_and_starts_nothing(legacy):
     broken = text(legacy).replace("drain: 5s", "drain: 5\n  lime: 3") + "  /x: nobody\n"
     edge = Edge(broken, ready=False)
