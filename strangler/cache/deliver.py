@@ -2,31 +2,24 @@
 """Answer a request from a stored response: 200, 206, 304 or 416, and which bytes of the body.
 
 Also what the fast path needs: until when a stored response answers its key with nothing to
-decide, and which requests are plain enough for that.
+decide; `plain` says for whom.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Final, NamedTuple
 
 from strangler.cache import ranges
 from strangler.cache.conditional import head_304, not_modified
 from strangler.cache.fields import lines
 from strangler.cache.freshness import stay, usable_until
+from strangler.cache.plain import how_plain
 from strangler.cache.policy import CachePolicy, TierName
 from strangler.cache.stored import Stored
-from strangler.wire.head import RequestFields, RequestHead
+from strangler.wire.head import RequestHead
 
 #: Vary members that don't keep a response off the fast path: their normal forms are few.
 SIMPLE_VARY: Final = frozenset({b"accept-encoding"})
-
-_NOT_PLAIN: Final = re.compile(
-    rb"\n(?:range|if-[a-z-]+|authorization"
-    rb"|x-(?:http-method(?:-override)?|method-override|original-(?:ur[li]|host)|rewrite-url|host"
-    rb"|http-host-override)):"
-)
-_STEERS: Final = re.compile(rb"\n(?:cache-control|pragma):")
 
 
 class Delivery(NamedTuple):
@@ -48,6 +41,8 @@ def deliver(request: RequestHead, stored: Stored) -> Delivery:
     Preconditions come before Range (RFC 9110 §13.2.2). A HEAD gets the fields of the GET.
     """
     fields = request.fields
+    if request.method == b"GET" and how_plain(fields):
+        return Delivery(stored.status, stored.head, 0, stored.length)
     if b"\nif-" in fields.lower and not_modified(fields, stored):
         return Delivery(304, head_304(stored), 0, 0)
     if request.method == b"HEAD":
@@ -94,21 +89,6 @@ def _head_416(complete: int) -> bytes:
     return b"HTTP/1.1 416 Range Not Satisfiable\r\n" + lines(
         [(b"Content-Range", b"bytes */%d" % complete), (b"Content-Length", b"0")]
     )
-
-
-def how_plain(fields: RequestFields) -> int:
-    """Return 2 where *fields* hold nothing that matters to a cache but a key's parts and a
-    simple Vary, 1 where they steer as well (Cache-Control, Pragma), 0 else. Cost: < 1 us.
-    """
-    if (
-        fields.length
-        or fields.chunked
-        or fields.upgrade
-        or fields.debug
-        or _NOT_PLAIN.search(fields.lower)
-    ):
-        return 0
-    return 1 if _STEERS.search(fields.lower) else 2
 
 
 def undecided_until(

@@ -174,7 +174,7 @@ def stay(policy: CachePolicy, tier: TierName, status: int = 200) -> float | None
         return 0.0
     if policy.mode == "origin":
         return None
-    seconds = {"edge": policy.edge, "shared": policy.shared, "archive": policy.archive}[tier]
+    seconds: float | None = getattr(policy, tier)
     if seconds is None:
         return 0.0
     if status >= 400:

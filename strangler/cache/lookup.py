@@ -21,6 +21,7 @@ from typing import Final, Literal, NamedTuple
 
 from strangler.cache import ranges
 from strangler.cache.freshness import STALE_FOR
+from strangler.cache.plain import how_plain
 from strangler.cache.steering import Steering
 from strangler.cache.store import Pairs
 from strangler.cache.stored import Stored
@@ -127,7 +128,8 @@ def _meant_for(stored: Stored, request: RequestHead) -> bool:
     The rule forbids sharing what an authorized request got; it is applied both ways here, for
     an origin that doesn't call its answer public may well have another one for this reader.
     """
-    return stored.authorized or b"\nauthorization:" not in request.fields.lower
+    fields = request.fields
+    return stored.authorized or bool(how_plain(fields)) or b"\nauthorization:" not in fields.lower
 
 
 def _nothing(forward: Forward, steering: Steering | None) -> Lookup:

@@ -35,6 +35,12 @@ _HEAD: Final = re.compile(
 _NEVER_STALE, _NO_CACHE, _AUTHORIZED, _PART = 1, 2, 4, 8
 _BODY, _ETAG, _LANGUAGE, _ASKED = 16, 32, 64, 128
 
+#: What was read lately, by the bytes of a record before its body: what many ask for comes again.
+#: 5 MB at the most.
+_loaded: dict[bytes, Stored] = {}
+_MOST_LOADED: Final = 2048
+_LOADED_BYTES: Final = 1024
+
 
 def dump(stored: Stored, body: bytes | None = None) -> bytes:
     """Return *stored* as a record; with *body*, its body too, else the body is kept apart."""
@@ -114,7 +120,11 @@ def _load_1(
             return None
     elif len(record) != end:
         return None
-    if zlib.crc32(record[_HEADER.size : end], flags) != check:
+    before_body = record[:end]
+    known = _loaded.get(before_body)
+    if known is not None:
+        return (known, body) if known.key == key else None
+    if zlib.crc32(before_body[_HEADER.size :], flags) != check:
         return None
     texts = []
     for size in sizes:
@@ -151,6 +161,10 @@ def _load_1(
         tags=tag_list,
         route=route,
     )
+    if end <= _LOADED_BYTES:
+        if len(_loaded) >= _MOST_LOADED:
+            _loaded.clear()  # cheaper than any order of eviction
+        _loaded[before_body] = stored
     return stored, body
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import Final
 
-from strangler.cache.lookup import Forward, Lookup
+from strangler.cache.lookup import Forward
 
+_MOST: Final = 10**15 - 1
 _TOKEN: Final = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*")
 
 
@@ -38,7 +40,7 @@ def cache_status(
         if status is not None:
             parts.append(f"fwd-status={status}")
     if ttl is not None:
-        parts.append(f"ttl={max(-(10**15) + 1, min(math.floor(ttl), 10**15 - 1))}")
+        parts.append(f"ttl={_seconds(ttl)}")
     if not hit and forward is not None:
         if stored:
             parts.append("stored")
@@ -49,11 +51,17 @@ def cache_status(
     return "; ".join(parts).encode("ascii")
 
 
-def of_lookup(name: str, lookup: Lookup, *, tier: str | None = None) -> bytes:
-    """Return the member for a response delivered from *lookup*'s stored one out of *tier*."""
-    return cache_status(name, hit=True, ttl=lookup.ttl, detail=tier)
+def of_hit(name: str, ttl: float, tier: str) -> bytes:
+    """Return what `cache_status` does for a hit in *tier* that is fresh for *ttl* seconds more."""
+    return f"{_item(name)}; hit; ttl={_seconds(ttl)}; detail={_item(tier)}".encode("ascii")
 
 
+def _seconds(ttl: float) -> int:
+    """Return *ttl* as whole seconds that an Integer can hold (RFC 9651 §3.3.1)."""
+    return max(-_MOST, min(math.floor(ttl), _MOST))
+
+
+@lru_cache(maxsize=64)
 def _item(text: str) -> str:
     """Return *text* as a token, or as a string where it is none (RFC 9651 §3.3)."""
     if _TOKEN.fullmatch(text):

@@ -14,6 +14,7 @@ from typing import Final
 
 from strangler.cache.directives import Directives, of_response
 from strangler.cache.freshness import HEURISTIC_STATUSES, Lifetime, Windows
+from strangler.cache.plain import how_plain
 from strangler.cache.policy import CachePolicy
 from strangler.cache.steering import steering
 from strangler.cache.vary import nominated
@@ -79,10 +80,11 @@ def bypass(request: RequestHead, policy: CachePolicy) -> Uncacheable | None:
     """
     if policy.mode == "none":
         return Uncacheable.NONE
-    method = request.method
+    method, fields = request.method, request.fields
+    if method == b"GET" and how_plain(fields):
+        return None
     if method not in (b"GET", b"HEAD"):
         return Uncacheable.METHOD
-    fields = request.fields
     if fields.length or fields.chunked:
         return Uncacheable.FAT_GET
     if fields.upgrade:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from strangler.cache.deliver import deliver
 from strangler.cache.lookup import Forward, stands_in
-from strangler.cache.status_field import cache_status
+from strangler.cache.status_field import cache_status, of_hit
 from strangler.cache.stored import Stored
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
@@ -421,18 +421,20 @@ class CachedExchange(Exchange):
         """Return the whole head of a response from *stored*, up to its empty line."""
         now = time.time()
         age = stored.age(now)
-        hit = told.forward is None
-        status = cache_status(
-            self._edge.view.name,
-            hit=hit,
-            forward=told.forward,
-            status=told.status,
-            ttl=stored.lifetime - age,
-            stored=told.kept,
-            collapsed=told.collapsed,
-            detail=told.tier if hit and told.tier else None,
-        )
-        self._word = f"hit,{told.tier}" if hit else f"fwd={told.forward}"
+        ttl = stored.lifetime - age
+        if told.forward is None:
+            self._word = f"hit,{told.tier}"
+            status = of_hit(self._edge.view.name, ttl, told.tier)
+        else:
+            self._word = f"fwd={told.forward}"
+            status = cache_status(
+                self._edge.view.name,
+                forward=told.forward,
+                status=told.status,
+                ttl=ttl,
+                stored=told.kept,
+                collapsed=told.collapsed,
+            )
         if told.collapsed:
             self._word += ",collapsed"
         self._count(told)

@@ -19,7 +19,7 @@ from strangler.cache.deliver import assemble, undecided_until
 from strangler.cache.freshness import stay, usable_until
 from strangler.cache.lookup import Lookup
 from strangler.cache.policy import CachePolicy, TierName
-from strangler.cache.status_field import cache_status
+from strangler.cache.status_field import of_hit
 from strangler.cache.stored import Stored
 from strangler.cache.tiers import ExtraMissing
 from strangler.cache.tiers.ladder import Ladder, Moments
@@ -84,7 +84,7 @@ class Ready:
     def renew(self, now: float) -> None:
         """Write Age and Cache-Status anew; both count whole seconds, so once a second will do."""
         self.second = int(now)
-        status = cache_status(self.name, hit=True, ttl=self.until - now, detail="edge")
+        status = of_hit(self.name, self.until - now, "edge")
         head = assemble(
             self.stored.head,
             self.stored.age(now),
@@ -210,8 +210,8 @@ class Copies:
         self, copies: Sequence[Copy], policy: CachePolicy, fields: Fields, place: int = 0
     ) -> Found | None:
         """Return the one of *copies*, which tier number *place* below has, that suits *fields*."""
-        copies = [copy for copy in copies if not self._going(copy.stored)]
-        stored = select([copy.stored for copy in copies], fields)
+        found = [copy.stored for copy in copies if not self._going(copy.stored)]
+        stored = select(found, fields)
         if stored is None:
             return None
         copy = next(copy for copy in copies if copy.stored is stored)

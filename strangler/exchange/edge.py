@@ -15,7 +15,7 @@ from email.utils import formatdate
 from random import random
 from typing import Any, Final
 
-from strangler.cache.deliver import how_plain
+from strangler.cache.plain import how_plain
 from strangler.clock import Ticker
 from strangler.config.snapshot import Route, Snapshot
 from strangler.edge.http1 import Connection
@@ -324,11 +324,7 @@ class Edge:
         assert cached is not None
         if not connection.keep_alive or head.version == 10 or head.method != b"GET":
             return False
-        fields = head.fields
-        simple = fields.simple
-        if simple is None:
-            simple = fields.simple = how_plain(fields)
-        if simple < (2 if cached.steers else 1):
+        if how_plain(head.fields) < (2 if cached.steers else 1):
             return False
         known = Known(self, plan, cached, head, connection.secure)
         wire = known.answer(connection, number)

@@ -34,7 +34,7 @@ class Known(Repeated):
     """A GET of which nothing is left to decide but whether there is a fresh copy for it.
 
     It has no body, wants the connection kept, and asks for the whole of what is stored
-    (`cache.deliver.how_plain`).
+    (`cache.plain.how_plain`).
     """
 
     __slots__ = (

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from unit.cache.build import NOW, ORIGIN, STEERED, cc, fields, plan, request, response
 
 from strangler.cache import dates, directives, freshness, ranges, record, store, update
-from strangler.cache.deliver import assemble, deliver, how_plain, undecided_until
+from strangler.cache.deliver import assemble, deliver, undecided_until
 from strangler.cache.fields import members
 from strangler.cache.key import Keying, canonical, url_of
 from strangler.cache.lookup import decide
+from strangler.cache.plain import how_plain
 from strangler.cache.policy import CachePolicy, KeyPolicy, QueryKey
-from strangler.cache.status_field import cache_status
+from strangler.cache.status_field import cache_status, of_hit
 from strangler.cache.steering import steering
 from strangler.cache.storable import bypass
 from strangler.cache.stored import Span, Stored
@@ -413,6 +414,7 @@ def test_cache_status_is_always_a_structured_field(name: str, ttl: float, detail
     assume(name)
     found: Any = http_sf.parse(cache_status(name, hit=True, ttl=ttl, detail=detail), tltype="list")
     assert len(found) == 1
+    assert of_hit(name, ttl, detail) == cache_status(name, hit=True, ttl=ttl, detail=detail)
 
 
 @given(request_fields, token, value)

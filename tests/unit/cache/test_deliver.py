@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from unit.cache.build import NOW, ORIGIN, STEERED, cc, date, request, response, stored
 
-from strangler.cache.deliver import assemble, deliver, how_plain, undecided_until
+from strangler.cache.deliver import assemble, deliver, undecided_until
+from strangler.cache.plain import how_plain
 from strangler.cache.policy import CachePolicy
 from strangler.cache.stored import Stored
 from strangler.wire.head import RequestHead, ResponseHead

@@ -133,3 +133,19 @@ def _with_text(which: int, text: bytes) -> bytes:
     rest += whole[sizes_at + 32 : at] + text + whole[at:]
     flags = whole[5]
     return whole[:6] + struct.pack(">I", zlib.crc32(rest, flags)) + rest
+
+
+@pytest.mark.parametrize("at", [0, 9])
+def test_what_was_read_before_is_still_judged(at: int) -> None:
+    """Heads that come again aren't read again; their bodies and whose they are, always."""
+    whole = record.dump(RICH, BODY)
+    assert record.load(whole, RICH.key) == (RICH, BODY)
+    assert record.load(whole, RICH.key) == (RICH, BODY)
+    assert record.load(whole, b"another key") is None
+    assert record.load(whole[:-1], RICH.key) is None
+    place = len(whole) - len(BODY) + at
+    spoilt = whole[:place] + b"x" + whole[place + 1 :]
+    assert record.load(spoilt, RICH.key) is None
+    apart = record.dump(RICH)
+    assert record.load(apart, RICH.key) == record.load(apart, RICH.key) == (RICH, None)
+    assert record.load(apart + b"x", RICH.key) is None

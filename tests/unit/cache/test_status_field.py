@@ -4,8 +4,7 @@
 import http_sf
 import pytest
 
-from strangler.cache.lookup import Lookup
-from strangler.cache.status_field import cache_status, of_lookup
+from strangler.cache.status_field import cache_status, of_hit
 from strangler.cache.storable import Uncacheable
 
 
@@ -44,8 +43,8 @@ def test_any_ttl_is_a_legal_integer(ttl: float) -> None:
     http_sf.parse(cache_status("a", hit=True, ttl=ttl), tltype="list")
 
 
-def test_of_a_lookup() -> None:
-    assert of_lookup("s", Lookup("hit", ttl=3.0), tier="shared") == b"s; hit; ttl=3; detail=shared"
+def test_of_a_hit() -> None:
+    assert of_hit("s", 3.9, "shared") == b"s; hit; ttl=3; detail=shared"
 
 
 @pytest.mark.parametrize("reason", list(Uncacheable))
