@@ -33,10 +33,7 @@ from strangler.resilience.protection import Kind
 from strangler.rollout import Decision
 from strangler.routing import Match
 from strangler.upstream import Upstream
-from strangler.wire.forward import (
-    interim_block,
-    response_block,
-)
+from strangler.wire.forward import interim_block
 from strangler.wire.framing import Body, Length, chunk, last_chunk
 from strangler.wire.head import RequestHead, ResponseHead, written
 from strangler.wire.private import private
@@ -447,7 +444,7 @@ class Exchange:
         self._status = 101
         self._connection.write(
             b"HTTP/1.1 101 %b%b\r\nConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b"
-            % (head.reason, response_block(head), head.get(b"upgrade") or b"", ahead)
+            % (head.reason, interim_block(head), head.combined(b"upgrade") or b"", ahead)
         )
         fetch = self._fetch
         early = self._connection.start_tunnel()

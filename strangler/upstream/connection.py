@@ -317,6 +317,9 @@ class UpstreamConnection(asyncio.Protocol):
             if not self._upgrade:
                 self._fail("http_protocol_error", "101 without an upgrade asked for")
                 return False
+            if b"upgrade" not in head.notable:  # RFC 9110 §15.2.2: to what, nobody can tell
+                self._fail("http_upgrade_failed", "101 without Upgrade")
+                return False
             self.tunnel = True
             self._waits_first.end(self)
             taker.upgraded(head, rest)

@@ -20,6 +20,7 @@ from strangler.testing import (
     build,
     close,
     configuration,
+    echo,
     endless,
     hang,
     respond,
@@ -161,3 +162,28 @@ def test_a_reader_who_takes_nothing_holds_back_an_answer_that_purges(inside, mat
         threading.Event().wait(1.5)  # the subject is what happens meanwhile: nothing
         assert inside.do(inside.waiting) < 2 << 20
         client.read_content(4 << 20)
+
+
+ASKS = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
+
+
+def test_a_switch_of_protocols_says_nothing_of_content(inside, materia):
+    """RFC 9110 §8.6 and 15.2.2: a 101 has none."""
+    materia.answers(
+        b"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+        b"Content-Length: 5\r\nX-Kept: 1\r\n\r\n",
+        echo(),
+    )
+    with inside.client() as client:
+        client.send(build("GET", "/plain/ws", ASKS))
+        response = client.read().expect(101, upgrade="websocket", x_kept="1")
+        assert response.get("content-length") is None
+        client.send(b"there")
+        assert client.read_tunnel(5) == b"there"
+
+
+def test_a_switch_to_nobody_knows_what_is_none(inside, materia):
+    materia.answers(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\n\r\n", hang())
+    with inside.client() as client:
+        response = client.request("GET", "/plain/ws", ASKS).expect(502)
+        assert b"http_upgrade_failed" in response.get("proxy-status")
