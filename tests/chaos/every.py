@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from chaos import clients, machine, names, processes, services, stores
+from chaos import clients, machine, names, processes, services, stores, writes
 from chaos.fault import FAULTS
 
-MODULES = (services, processes, clients, names, machine, stores)
+MODULES = (services, writes, processes, clients, names, machine, stores)
 
 __all__ = ["FAULTS", "MODULES"]

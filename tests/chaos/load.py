@@ -21,13 +21,17 @@ class Group:
     """Readers of one kind.
 
     name: what they are called; rate: requests a second; pages: (target, SHA-256 of the right
-    content; empty: any); fields: header fields of each request.
+    content; empty: any); fields: header fields of each request, body: its content, in both of which
+    `{id}` is the request's own; status: of the right answer.
     """
 
     name: str
     rate: float
     pages: Sequence[tuple[str, str]]
     fields: dict[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    body: str = ""
+    status: int = 200
 
 
 class Record(NamedTuple):
@@ -41,6 +45,7 @@ class Record(NamedTuple):
     cache: str
     fresh: bool
     problem: str
+    id: str
 
     @property
     def took(self) -> float:

@@ -63,3 +63,30 @@ def plain() -> Iterator[Plain]:
         text = backends.routes(scripted={"scripted": scripted.url})
         with edge(text) as made:
             yield Plain(backends, made, scripted)
+
+
+class Patient:
+    """An edge whose breakers hold as they do where nothing else is said, and two kinds of readers.
+
+    Half are legacy's anyway, half are materia's, with legacy as their ladder: so one can be held
+    against the other.
+    """
+
+    RATE = 30.0
+
+    def __init__(self, backends: Backends, made: Edge) -> None:
+        self.backends, self.edge = backends, made
+
+    def mend(self) -> None:
+        self.backends.mend()
+
+    def groups(self, fault: Fault) -> Sequence[Group]:
+        return [self.backends.group(name, self.RATE) for name in ("uncached", "legacy")]
+
+
+@contextlib.contextmanager
+def patient() -> Iterator[Patient]:
+    """Yield the stage."""
+    backends = shared().backends()
+    with edge(backends.routes(breaker={"window": "5s", "min_requests": 10})) as made:
+        yield Patient(backends, made)

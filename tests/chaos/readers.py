@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Readers as a process of their own: ask at a steady rate, check every answer to the byte.
 
+Some write: whoever sends a form does so once, on a connection of its own.
+
 Open loop: a request starts when it is due, however long those before it take, so that an edge
 that stalls is not spared. Half of the requests open a connection, half use one that was kept.
 Reads its orders (JSON) from the first line of stdin, writes a JSON line a request, and ends when
@@ -45,6 +47,9 @@ class Group:
         self.rate: float = order["rate"]
         self.pages: list[list[str]] = order["pages"]  # target, digest of the right content
         self.fields: dict[str, str] = order["fields"]
+        self.method: str = order["method"]
+        self.body: str = order["body"]
+        self.status: int = order["status"]
         self.kept: list[Connection] = []
         self.under_way: set[asyncio.Task[None]] = set()
         self.count = 0
@@ -54,16 +59,18 @@ class Group:
         while True:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             target, digest = self.pages[self.count % len(self.pages)]
+            one = f"{self.name}-{self.count}"
             if len(self.under_way) >= PILE:
-                self.note(due, 0, {}, True, "piled up")
+                self.note(due, 0, {}, True, "piled up", one)
             else:
-                task = asyncio.create_task(self.ask(due, target, digest, self.count % 2 == 0))
+                keep = self.count % 2 == 0 and self.method == "GET"
+                task = asyncio.create_task(self.ask(due, target, digest, keep, one))
                 self.under_way.add(task)
                 task.add_done_callback(self.under_way.discard)
             self.count += 1
             due += 1 / self.rate
 
-    async def ask(self, due: float, target: str, digest: str, keep: bool) -> None:
+    async def ask(self, due: float, target: str, digest: str, keep: bool, one: str) -> None:
         status, fields, fresh, problem = 0, {}, True, ""
         connection: Connection | None = None
         try:
@@ -77,7 +84,7 @@ class Group:
                     connection = None
                 try:
                     connection = connection or await self.connect()
-                    status, fields, body = await self.exchange(connection, target, keep)
+                    status, fields, body = await self.exchange(connection, target, keep, one)
                 except Cut as error:
                     # Between two requests a kept connection may be closed: nobody is hurt.
                     if fresh or error.begun or "reset" in str(error):
@@ -85,8 +92,8 @@ class Group:
                     assert connection is not None
                     connection[1].close()
                     connection, fresh = await self.connect(), True
-                    status, fields, body = await self.exchange(connection, target, keep)
-            if status != 200:
+                    status, fields, body = await self.exchange(connection, target, keep, one)
+            if status != self.status:
                 problem = f"status {status}"
             elif digest and hashlib.sha256(body).hexdigest() != digest:
                 problem = f"wrong content ({len(body)} bytes)"
@@ -96,7 +103,7 @@ class Group:
             problem = f"no end within {GIVE_UP:.0f} s"
         except (OSError, ValueError) as error:
             problem = f"{type(error).__name__}: {error}"
-        self.note(due, status, fields, fresh, problem)
+        self.note(due, status, fields, fresh, problem, one)
         if connection is not None:
             if keep and not problem and fields.get("connection", "").lower() != "close":
                 self.kept.append(connection)
@@ -107,21 +114,26 @@ class Group:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def exchange(
-        self, connection: Connection, target: str, keep: bool
+        self, connection: Connection, target: str, keep: bool, one: str
     ) -> tuple[int, dict[str, str], bytes]:
         reader, writer = connection
-        head = f"GET {target} HTTP/1.1\r\nHost: www.example.com\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in self.fields.items())
+        fields, body = dict(self.fields), self.body.replace("{id}", one)
+        if not keep:
+            fields["Connection"] = "close"
+        if self.method != "GET":
+            fields["Content-Length"] = str(len(body))
+        head = f"{self.method} {target} HTTP/1.1\r\nHost: www.example.com\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         begun = False
         try:
-            writer.write((head + ("" if keep else "Connection: close\r\n") + "\r\n").encode())
+            writer.write(f"{head}\r\n".replace("{id}", one).encode() + body.encode())
             raw = await reader.readuntil(b"\r\n\r\n")
             begun = True
             first, *lines = raw.decode("latin-1").split("\r\n")
             status = int(first.split(" ")[1])
             pairs = (line.partition(":") for line in lines if line)
-            fields = {name.lower(): value.strip() for name, _, value in pairs}
-            return status, fields, await self.content(reader, fields)
+            told = {name.lower(): value.strip() for name, _, value in pairs}
+            return status, told, await self.content(reader, told)
         except asyncio.IncompleteReadError as error:
             raise Cut("closed", begun or bool(error.partial)) from error
         except (ConnectionResetError, BrokenPipeError) as error:
@@ -146,11 +158,17 @@ class Group:
         return bytes(body)
 
     def note(
-        self, due: float, status: int, fields: dict[str, str], fresh: bool, problem: str
+        self,
+        due: float,
+        status: int,
+        fields: dict[str, str],
+        fresh: bool,
+        problem: str,
+        one: str,
     ) -> None:
         fallback = fields.get("strangler-fallback", "")
         cache = fields.get("cache-status", "")
-        line = [self.name, due, time.monotonic(), status, fallback, cache, fresh, problem]
+        line = [self.name, due, time.monotonic(), status, fallback, cache, fresh, problem, one]
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 

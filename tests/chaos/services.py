@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from chaos.fault import fault
-from chaos.plain import plain
+from chaos.load import percentile
+from chaos.plain import patient, plain
 from chaos.scripted import reset_hard
 from chaos.site import FIRST_BYTE
 from chaos.trial import Trial
@@ -207,6 +208,30 @@ def materia_frozen(trial: Trial) -> None:
     until_open = trial.load.between(trial.began, opened, "uncached")
     trial.p99_within(until_open, FIRST_BYTE * 1e3 + 100.0 + legacy_p99, "p99 until it opened")
     as_legacy(trial, opened)
+
+
+@fault("materia is a black hole for 45 s: readers wait as legacy's own do", patient)
+def materia_black_holed(trial: Trial) -> None:
+    """Long enough that percentiles mean something; whoever is a probe meanwhile is counted too."""
+    with trial.trouble():
+        trial.site.backends.materia.pause()
+        opened = trial.noticed("breaker.open name=materia", FIRST_BYTE + NOTICE)
+        trial.go_on(45.0)
+        trial.site.backends.materia.resume()
+    trial.none_failed()
+    trial.enough(2000)
+    before = trial.load.between(trial.began, opened, "uncached")
+    legacy = trial.load.between(trial.began, trial.mended, "legacy")
+    trial.p99_within(
+        before,
+        FIRST_BYTE * 1e3 + percentile(legacy, 0.99),
+        f"p99 of the {len(before)} until it opened",
+    )
+    after = trial.load.between(opened + 0.3, trial.mended, "uncached")
+    probes = sum(one.took >= FIRST_BYTE and "timeout" in one.fallback for one in after)
+    trial.figure("readers who were a probe", f"{probes} of {len(after)}", "< 1 %",
+                 probes < 0.01 * len(after))  # fmt: skip
+    trial.as_legacy(after, trial.load.between(opened + 0.3, trial.mended, "legacy"))
 
 
 @fault("legacy is killed: copies and materia go on", plain)

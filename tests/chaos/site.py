@@ -188,14 +188,17 @@ class Backends:
         *,
         scripted: Mapping[str, str] | None = None,
         materia: Any = None,
+        breaker: Mapping[str, Any] = PATIENT,
         cache: Mapping[str, Any] | None = None,
         more: Sequence[Mapping[str, Any]] = (),
+        besides: Mapping[str, Any] | None = None,
         **sections: Any,
     ) -> str:
         """Return a routes.yaml: articles are materia's, with copies and legacy as ladder.
 
         scripted: further services by name; readers who say `X-Reader: NAME` are theirs.
-        materia: its URLs; cache: that of the articles; more: further routes of the articles.
+        materia: its URLs; breaker: its breaker; cache: that of the articles; more: further routes
+        of the articles; besides: routes of other pages.
         """
         common = {"timeout": TIMEOUT, "breaker": BREAKER, "keepalive": KEEPALIVE}
         health = {"path": "/healthcheck", "every": "1s", "timeout": "1s"}
@@ -209,7 +212,7 @@ class Backends:
             "materia": {
                 "url": materia or self.materia.url,
                 **common,
-                "breaker": PATIENT,
+                "breaker": breaker,
                 "health": health,
             },
         }
@@ -228,7 +231,7 @@ class Backends:
         lives = dict(cache or {"edge": "1s", "shared": "2s"})
         articles.append({"to": "materia", "cache": lives, "fallback": ["stale", "legacy"]})
         return configuration(
-            {"/**": "legacy", "/noticia/{slug}.ghtml": articles},
+            {"/**": "legacy", "/noticia/{slug}.ghtml": articles, **(besides or {})},
             upstreams=upstreams,
             **{"limits": {"drain": "10s", "head_timeout": "2s"}, **sections},
         )

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from chaos.every import FAULTS
 from chaos.fault import attempt
-from chaos.load import Group, Load
+from chaos.load import Group, Load, Record
 from chaos.plain import shared
 from chaos.report import written
-from chaos.trial import Figure, Outcome
+from chaos.trial import Figure, Outcome, Trial
+from chaos.writes import judge_forms
 
 from strangler.testing import Edge, configuration
 
@@ -58,6 +61,40 @@ def test_readers_notice_what_is_wrong(origin: Any, running: Any) -> None:
         load.until(lambda: len(load.records) > 30, 10.0)
     seen = {(one.group, one.problem.split(" ")[0]) for one in load.records}
     assert seen == {("wrong", "wrong"), ("wrong", ""), ("cut", "cut:"), ("503", "status")}
+
+
+def ended(group: str, due: float, ms: float, problem: str = "", one: str = "") -> Record:
+    return Record(group, due, due + ms / 1e3, 201, "legacy" * (not problem), "", True, problem, one)
+
+
+def test_waits_are_held_against_legacys_own() -> None:
+    """Who is 10 ms slower is found out, through noise that both share; who is not asked, too."""
+    noise = [20.0 + 30.0 * (number % 17 == 0) for number in range(900)]
+    legacy = [ended("legacy", number / 30, ms) for number, ms in enumerate(noise)]
+    for late, holds in ((0.0, True), (1.0, True), (10.0, False)):
+        ours = [ended("uncached", number / 30, ms + late) for number, ms in enumerate(noise)]
+        assert judged(Trial.as_legacy, ours, legacy) == [holds] * 3
+    assert judged(Trial.as_legacy, [], legacy) == [False] * 3
+
+
+def judged(note: Callable[..., None], *what: Any) -> list[bool]:
+    """Return which of the figures hold that *note* notes of *what*."""
+    outcome = Outcome("a", "A")
+    trial: Any = Trial(outcome, None, SimpleNamespace(lines=[]), None, 1.0)  # type: ignore[arg-type]
+    note(trial, *what)
+    return [one.holds for one in outcome.figures]
+
+
+def test_a_form_that_is_written_twice_or_lost_or_cut_is_found_out() -> None:
+    sent = [ended("form", number / 30, 20.0, one=f"form-{number}") for number in range(400)]
+    written = Counter(one.id for one in sent)
+    assert all(judged(judge_forms, sent, written))
+    assert judged(judge_forms, sent, written + Counter(["form-7"])).count(False) == 1
+    assert judged(judge_forms, sent, written - Counter(["form-7"])).count(False) == 1
+    cut = ended("form", 1.0, 20.0, "cut: closed", "form-7")
+    assert judged(judge_forms, [*sent, cut], written).count(False) == 1
+    told = ended("form", 1.0, 20.0, "status 502", "form-7")
+    assert all(judged(judge_forms, [*sent, told], written))
 
 
 def test_an_outcome_without_figures_or_with_a_broken_one_does_not_hold() -> None:

@@ -193,7 +193,7 @@ def test_a_probe_whose_reader_goes_in_mid_content_gives_its_place_back() -> None
     assert breaker.word == "half_open"
 
 
-def test_52_a_probe_of_before_an_operator_s_word_says_nothing_after_it() -> None:
+def test_pain_52_a_probe_of_before_an_operator_s_word_says_nothing_after_it() -> None:
     breaker, probe = probing()
     breaker.force("forced_closed", NOW + 7.0)
     breaker.broke(probe, NOW + 6.0, 0.0)
@@ -219,7 +219,7 @@ def test_slow_counts_as_failed_only_by_option() -> None:
     assert quick.word == "closed"
 
 
-def test_52_forced_open_refuses_though_all_is_well_and_ends_by_itself() -> None:
+def test_pain_52_forced_open_refuses_though_all_is_well_and_ends_by_itself() -> None:
     """Pain 52: manual must win."""
     breaker = Breaker(POLICY)
     breaker.force("forced_open", NOW + 60.0)
@@ -231,7 +231,7 @@ def test_52_forced_open_refuses_though_all_is_well_and_ends_by_itself() -> None:
     assert breaker.mode == "auto"
 
 
-def test_52_forced_closed_passes_though_all_fails() -> None:
+def test_pain_52_forced_closed_passes_though_all_fails() -> None:
     breaker = Breaker(POLICY)
     breaker.force("forced_closed", NOW + 60.0)
     fail(breaker, 50)
@@ -244,7 +244,7 @@ def test_52_forced_closed_passes_though_all_fails() -> None:
     assert breaker.permit(NOW + 1.0) == 0
 
 
-def test_52_when_the_operator_s_word_ends_what_was_observed_counts_again() -> None:
+def test_pain_52_when_the_operator_s_word_ends_what_was_observed_counts_again() -> None:
     breaker = opened()
     breaker.force("forced_closed", NOW + 2.0)
     breaker.succeeded(breaker.permit(NOW + 1.0), NOW + 1.0)
@@ -254,7 +254,7 @@ def test_52_when_the_operator_s_word_ends_what_was_observed_counts_again() -> No
     assert breaker.word == "half_open"
 
 
-def test_52_another_worker_s_word_does_not_undo_the_operator_s() -> None:
+def test_pain_52_another_worker_s_word_does_not_undo_the_operator_s() -> None:
     breaker = Breaker(POLICY)
     breaker.force("forced_closed", NOW + 60.0)
     assert breaker.merge(State(NOW, 0.0, NOW + 30.0, 0))
