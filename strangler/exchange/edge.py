@@ -254,7 +254,7 @@ class Edge:
             return self._refuse(exchange, RequestRejected(404, "no route"))
         plan = view.plans[match.value]
         if (
-            plan.cached is None
+            not plan.hot
             and head.method == b"GET"
             and fields.plain
             and head.version == 11

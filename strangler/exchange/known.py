@@ -3,8 +3,8 @@
 
 What a GET's bytes mean does not change while its view is in force: its route, who would answer
 and its cache key are worked out once. Where the route caches, whether the edge tier has a fresh
-copy is all that is asked each time; where it doesn't, the request is begun at once. What is
-remembered is bounded, and forgotten with the view.
+copy is all that is asked each time; where the edge tier has no say, the request is begun at once.
+What is remembered is bounded, and forgotten with the view.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Known(Repeated):
 
 
 class Passing:
-    """A GET of a route that doesn't cache: read and matched, to be begun as any other."""
+    """A GET that no edge tier could answer: read and matched, to be begun as any other."""
 
     __slots__ = ("_edge", "_head", "_match", "_plan")
 

@@ -324,9 +324,13 @@ def test_a_bug_costs_one_request_a_reading(tmp_path, caplog):
     on_a_site(tmp_path, story)
 
 
-def test_a_get_that_is_passed_on_is_read_twice_and_no_more(tmp_path):
+@pytest.mark.parametrize(
+    ("path", "stage", "route"),
+    [("/b", "live", "/**"), ("/noticia/b", "canary 50%", "/noticia/**")],
+)
+def test_a_get_that_is_passed_on_is_read_twice_and_no_more(path, stage, route, tmp_path):
     def story(site: Site) -> None:
-        raw = b"GET /b HTTP/1.1\r\nHost: a.example\r\n\r\n"
+        raw = f"GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n".encode()
         readers = [site.reader() for _ in range(5)]
         for number, (connection, _) in enumerate(readers):
             connection.data_received(raw)
@@ -335,11 +339,11 @@ def test_a_get_that_is_passed_on_is_read_twice_and_no_more(tmp_path):
         asked = list(site.edge.exchanges)
         assert len({exchange.id for exchange in asked}) == len(asked) == 5
         assert len({id(exchange.head) for exchange in asked}) == 2
-        assert {exchange.plan.key for exchange in asked} == {"/**"}
+        assert {exchange.plan.key for exchange in asked} == {route}
         site.edge.swap(site.load())
         assert not site.edge.known
 
-    on_a_site(tmp_path, story)
+    on_a_site(tmp_path, story, stage=stage)
 
 
 @pytest.mark.parametrize(
