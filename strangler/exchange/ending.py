@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from strangler.exchange.exchange import Exchange
 
 _CLIENTS: Final = frozenset(("client_aborted", "http_request_error"))
+#: Why a target was not asked at all: nobody has failed.
+_SPARED: Final = frozenset(("breaker", "drained", "stale_only", "archive_only"))
 #: Errors that end a wait for an answer.
 _WAITED: Final = frozenset(
     (
@@ -49,7 +51,10 @@ def start(exchange: Exchange, duration: float, error: str) -> float:
 
 
 def _keep(exchange: Exchange, route: str, target: str, reason: str, error: str) -> None:
-    """Keep a bad request for who looks into it; nothing that a client did or a breaker spared."""
+    """Keep a bad request for who looks into it: one that hurt its reader, or that a side failed.
+
+    Not what a client did, nor what a breaker or an operator's order spared the side.
+    """
     failure = exchange._failure
     if error == "destination_unavailable" and not exchange._attempts:
         return
@@ -59,7 +64,7 @@ def _keep(exchange: Exchange, route: str, target: str, reason: str, error: str) 
         if isinstance(failure, int):
             if failure < 500 and exchange._status < 500:
                 return
-        elif failure == "breaker":
+        elif failure in _SPARED:
             return
     kept = exchange._edge.kept
     if not kept.wants(route, exchange._status):

@@ -45,9 +45,15 @@ def edge(app: Upstream) -> Iterator[Edge]:
             "/app/**": {"to": "app", "fallback": "none"},
             "/saved/**": "app",
             "/cached/**": {"to": "app", "cache": {"edge": "60s"}},
+            "/ordered/**": {"to": "other", "fallback": ["legacy"]},
+            "/old/**": {
+                "to": "other",
+                "cache": {"edge": "1s", "archive": "1h"},
+                "fallback": "none",
+            },
             "/**": "legacy",
         },
-        upstreams={"app": app, "legacy": app},
+        upstreams={"app": app, "legacy": app, "other": app},
         site={"hosts": ["www.example.com"]},
     )
     with Edge(text, workers=2, access_log="off") as made:
@@ -113,6 +119,44 @@ def test_what_a_fallback_saved_is_kept_too(edge: Edge) -> None:
     found = errors(edge, "?route=/saved/**")[0]
     assert found["reason"].startswith("fallback:legacy")
     assert found["response"].startswith("HTTP/1.1 503 ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "value"),
+    [
+        ("drain", "upstream:other", True),
+        ("breaker", "upstream:other", "forced_open"),
+        ("breaker", "route:/ordered/**", "forced_open"),
+        ("cache", "route:/old/**", "archive_only"),
+    ],
+)
+def test_what_an_operator_ordered_is_no_error_where_the_reader_was_served(
+    edge: Edge, kind: str, subject: str, value: Any
+) -> None:
+    """Nobody failed: a list that fills with them hides the requests that did."""
+
+    def post(path: str, **document: Any) -> int:
+        fields = [("Authorization", f"Bearer {token(edge)}"), ("Content-Type", "application/json")]
+        with RawClient(edge.admin, server_name="127.0.0.1") as client:
+            return client.request("POST", path, fields, json.dumps(document)).status
+
+    route = "/old/**" if kind == "cache" else "/ordered/**"
+
+    def ask() -> list[int]:
+        found = []
+        for _ in range(8):  # on as many connections, so that both workers have had some
+            with edge.client(server_name="www.example.com") as client:
+                found.append(client.get(route.replace("**", "x")).status)
+        return found
+
+    assert ask() == [200] * 8
+    asked_for = {"kind": kind, "subject": subject, "value": value, "reason": "new disk"}
+    assert post("/-/overrides", **asked_for) == 201
+    try:
+        until(lambda: ask() == [200] * 8)  # the archive may still be about to take its copy
+        assert asked(edge, f"/-/errors?route={route}")[1]["errors"] == []
+    finally:
+        post("/-/overrides/clear", all=True, reason="the test is over")
 
 
 @pytest.mark.parametrize(
