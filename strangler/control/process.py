@@ -398,8 +398,10 @@ class Control:
                 self._refuse(rejected)
                 return False
             if snapshot.hash == before.hash:
-                self._rejected = None
-                if asked:
+                if self._rejected is not None:
+                    self._rejected = None
+                    announce("config.restored", generation=before.generation)
+                elif asked:
                     announce("config.unchanged", generation=before.generation)
                 return True
             return await self._put_in_force(snapshot)

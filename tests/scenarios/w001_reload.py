@@ -166,8 +166,10 @@ def test_a_broken_file_changes_nothing_and_is_named_by_line(edge, text):
         assert "was rejected" in page and f"routes.yaml:{line}:" in page
         assert edge.admin_json("/-/ready")[0] == 200
     load.expect_none_lost()
-    write(edge, good, "materia")  # the very text that is in force: the error goes away
+    lines = len(edge.lines)
+    write(edge, good, "materia")  # the very text that is in force: the error goes away, and is told
     assert generation(edge) == before
+    edge.wait_log(f"config.restored generation={before}", after=lines)
 
 
 def test_pain_31_a_half_written_file_is_never_in_force(edge, text):
