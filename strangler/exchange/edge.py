@@ -43,7 +43,7 @@ from strangler.resilience.breaker import State
 from strangler.rollout import Decision, Overrides
 from strangler.routing import AmbiguousPath, Match
 from strangler.upstream import Upstream
-from strangler.wire.forward import interim_block, loops, response_block
+from strangler.wire.forward import loops, response_block
 from strangler.wire.head import RequestHead, ResponseHead
 from strangler.wire.request import Via, hops_left
 
@@ -349,7 +349,7 @@ class Edge:
         self, plan: Plan, upstream: Upstream, head: ResponseHead, scheme: bytes, authority: bytes
     ) -> bytes:
         """Return the field block of a response as readers may see it: its repairs and edits."""
-        block = response_block(head) if head.status != 204 else interim_block(head)
+        block = response_block(head)
         if head.repairable:
             block, count = upstream.repair.apply(block, scheme, authority)
             self.repaired += count

@@ -33,7 +33,7 @@ from strangler.resilience.protection import Kind
 from strangler.rollout import Decision
 from strangler.routing import Match
 from strangler.upstream import Upstream
-from strangler.wire.forward import interim_block
+from strangler.wire.forward import response_block
 from strangler.wire.framing import Body, Length, chunk, last_chunk
 from strangler.wire.head import RequestHead, ResponseHead, written
 from strangler.wire.private import private
@@ -322,7 +322,7 @@ class Exchange:
             if head.status == 100 and not self._head.fields.expect:
                 return
             self._connection.write(
-                b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, interim_block(head))
+                b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, response_block(head))
             )
 
     def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
@@ -352,19 +352,19 @@ class Exchange:
         if self._over:
             return
         upstream = self._upstream
-        if head.status >= 500:
-            self.bad_answer = written(head)
-        if head.status >= 400 and self._fall(head.status, answer=(head, body, payload)):
-            falling.note_absent(self)
-            return
+        if head.status >= 400:
+            if head.status >= 500:
+                self.bad_answer = written(head)
+            if self._fall(head.status, answer=(head, body, payload)):
+                falling.note_absent(self)
+                return
         block = self.head_block(upstream, head, body)
         connection = self._connection
-        if payload:
-            self._sent = len(payload)
-            if self._chunked:
-                payload = chunk(payload)
-        if body.ended and self._chunked:
-            payload += last_chunk(body.trailers)
+        self._sent = len(payload)
+        if self._chunked:
+            payload = chunk(payload) if payload else b""
+            if body.ended:
+                payload += last_chunk(body.trailers)
         data = b"".join((head.start, block, b"\r\n\r\n", payload))  # large: copied but once
         if body.ended:
             self._fetch_over()
@@ -444,7 +444,7 @@ class Exchange:
         self._status = 101
         self._connection.write(
             b"HTTP/1.1 101 %b%b\r\nConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b"
-            % (head.reason, interim_block(head), head.combined(b"upgrade") or b"", ahead)
+            % (head.reason, response_block(head), head.combined(b"upgrade") or b"", ahead)
         )
         fetch = self._fetch
         early = self._connection.start_tunnel()

@@ -177,8 +177,8 @@ class Fetch:
         """Begin an attempt, or wait for a token or a place."""
         self._timer = None
         tokens = self.terms.tokens
-        if tokens is None or authorized(self, tokens):
-            self.begin()
+        if (tokens is None or authorized(self, tokens)) and self._permitted():
+            self._pass_gates()
 
     def begin(self) -> None:
         """Ask the breaker and the gates, and begin an attempt."""
@@ -260,9 +260,7 @@ class Fetch:
         return False
 
     def _pass_gates(self) -> None:
-        gates = self.terms.gates
-        while self._inside < len(gates):
-            gate = gates[self._inside]
+        for gate in self.terms.gates[self._inside :]:
             said = gate.ask(self)
             if said == WAIT:
                 self._waits_at = gate

@@ -66,13 +66,14 @@ def merged(one: State, other: State) -> State:
 class Breaker:
     """One breaker. `word` is its state, before what an operator says.
 
+    `passes` tells that it is closed and nobody has said otherwise: every attempt has a permit then.
     `changes` counts its transitions and mode changes; it is also the permit under which an
     attempt runs, so that an attempt that outlives a transition says nothing about what followed.
     """
 
     __slots__ = (
-        "_begun", "_begun_at", "_passed", "_passes", "_probed_at", "_probes", "_window", "changes",
-        "mode", "mode_until", "policy", "state", "word",
+        "_begun", "_begun_at", "_passed", "_probed_at", "_probes", "_window", "changes",
+        "mode", "mode_until", "passes", "policy", "state", "word",
     )  # fmt: skip
 
     def __init__(self, policy: Policy) -> None:
@@ -83,7 +84,7 @@ class Breaker:
         self.mode_until = inf
         self.changes = 1
         self._window = Window(policy.window)
-        self._passes = True
+        self.passes = True
         self._probes = 0
         self._passed = 0
         self._probed_at = 0.0
@@ -94,7 +95,7 @@ class Breaker:
 
     def permit(self, now: float) -> int:
         """Return a permit for an attempt, to be given back with its outcome; 0: refused."""
-        return self.changes if self._passes else self._ask(now)
+        return self.changes if self.passes else self._ask(now)
 
     def succeeded(
         self,
@@ -199,7 +200,7 @@ class Breaker:
             if now < self.mode_until:
                 return self.changes if self.mode == "forced_closed" else 0
             self.force("auto", inf)
-            if self._passes:
+            if self.passes:
                 return self.changes
         if self.word == "open":
             if now < self.state.until:
@@ -248,4 +249,4 @@ class Breaker:
 
     def _moved(self) -> None:
         self.changes += 1
-        self._passes = self.mode == "auto" and self.word == "closed"
+        self.passes = self.mode == "auto" and self.word == "closed"

@@ -223,7 +223,7 @@ class _Node(Generic[V]):
                             if found is not None:
                                 return found
                         way = child
-                if node.capture is not None:
+                if node.capture is not None and (at != end or node.capture.leaf is not None):
                     if way is not None:
                         found = way.find(segments, at, end, head)
                         if found is not None:

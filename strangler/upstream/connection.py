@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from strangler.clock import Waits
 from strangler.errors import AttemptFailed
-from strangler.wire.framing import Body, MalformedBody, UntilClose, response_body
+from strangler.wire.framing import WHOLE, Body, MalformedBody, UntilClose, response_body
 from strangler.wire.head import ResponseHead, written
 
 if TYPE_CHECKING:
@@ -332,17 +332,19 @@ class UpstreamConnection(asyncio.Protocol):
         return self.taker is taker
 
     def _receive_response(self, head: ResponseHead, rest: bytes) -> None:
-        body = response_body(self._method, head)
-        if body is None:
-            why = "response framing that can't be trusted"
-            self._fail("http_protocol_error", why, written(head))
-            return
         self._keep = head.keep_alive
-        payload = b""
-        if rest:
-            if body.ended:
+        body: Body | None
+        if len(rest) == head.whole and self._method != b"HEAD":
+            body, payload = WHOLE, rest
+        else:
+            body, payload = response_body(self._method, head), b""
+            if body is None:
+                why = "response framing that can't be trusted"
+                self._fail("http_protocol_error", why, written(head))
+                return
+            if rest and body.ended:
                 self._keep = False  # bytes after a response without a body
-            else:
+            elif rest:
                 try:
                     payload = body.feed(rest)
                 except MalformedBody as error:

@@ -116,7 +116,8 @@ def _one_cookie_line(block: bytes, fields: RequestFields) -> bytes:
 def response_block(head: ResponseHead) -> bytes:
     """Return the fields of *head* as they go to the reader, from the first CRLF, without the last.
 
-    Content-Length stays; the caller adds Transfer-Encoding, Connection and Date where they belong.
+    Content-Length stays, but of a 1xx or 204, which say nothing of a body (RFC 9110 §8.6); the
+    caller adds Transfer-Encoding, Connection and Date where they belong.
     """
     block = head.block
     if block is None:
@@ -137,15 +138,9 @@ def _edited(head: ResponseHead) -> bytes:
         also = frozenset(members(head.connection)) - _PROTECTED
         if also:
             raw = without_fields(raw, also)
+    if (head.status < 200 or head.status == 204) and head.length is not None:
+        raw = without(raw, raw.lower(), _LENGTH)
     return raw[:-4]
-
-
-def interim_block(head: ResponseHead) -> bytes:
-    """Return the fields of a 1xx or 204, which say nothing of a body (RFC 9110 §8.6)."""
-    block = response_block(head)
-    if b"content-length" not in head.notable:
-        return block
-    return without(block + b"\r", block.lower() + b"\r", _LENGTH)[:-1]
 
 
 def forwarded_node(address: str) -> bytes:

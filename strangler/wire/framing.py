@@ -177,6 +177,9 @@ def _not_a_size(start: bytes) -> bool:
 
 Body = Length | Chunked | UntilClose
 
+#: Any body whose length is known, and that has come.
+WHOLE: Final = Length(0)
+
 
 def chunk(payload: bytes) -> bytes:
     """Return *payload* (not empty) as one chunk."""

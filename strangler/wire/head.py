@@ -332,8 +332,9 @@ class ResponseHead(Fields):
     in lower case, ``keep_alive`` what they and the version say; ``notable`` lists the lower-case
     names, as often as they occur, of the fields above and of those that are per hop, repaired,
     or added if missing; ``dated`` tells of Date, ``repairable`` of those that are repaired.
-    ``start`` is the status line as readers get it, and ``block`` where `strangler.wire.forward`
-    keeps what it made of the fields.
+    ``whole`` is the length of the content that an answer to a GET has (-1: there may be none, or
+    only `strangler.wire.framing` can tell). ``start`` is the status line as readers get it, and
+    ``block`` where `strangler.wire.forward` keeps what it made of the fields.
 
     Nobody changes a head once it is parsed: the same bytes may be given the same head again.
     """
@@ -352,10 +353,12 @@ class ResponseHead(Fields):
         "start",
         "status",
         "version",
+        "whole",
     )
 
     status: int
     version: int
+    whole: int
     reason: bytes
     start: bytes
     block: bytes | None
@@ -380,6 +383,8 @@ class ResponseHead(Fields):
         head.start = b"HTTP/1.1 %b %b" % (status, head.reason)
         head.block = None
         head._note()
+        plain = head.coding is None and head.status >= 200 and head.status not in (204, 304)
+        head.whole = head.size if plain else -1
         # Seen again within the second, as Date goes: what many readers ask for now.
         if len(raw) <= _PARSED_HEAD_BYTES and b"set-cookie" not in head.notable:
             if len(_parsed_heads) >= _PARSED_HEADS:

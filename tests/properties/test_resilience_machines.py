@@ -269,7 +269,7 @@ class BreakerMachine(Clocked):
         if self.forced() is None and word != "closed":
             twin = Breaker(self.policy)
             twin.word, twin.state = word, state
-            twin._passes = False
+            twin.passes = False
             twin._probes = self.policy.probes
             twin._probed_at = self.now
             twin._passed, twin._begun = self.breaker._passed, self.breaker._begun

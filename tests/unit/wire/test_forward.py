@@ -139,3 +139,11 @@ def test_an_upstream_may_name_as_many() -> None:
     head = ResponseHead.parse(raw)
     assert head is not None
     assert response_block(head) == b"\r\nn: 2"
+
+
+@pytest.mark.parametrize(("status", "kept"), [(200, True), (304, True), (204, False), (103, False)])
+def test_what_has_no_body_says_nothing_of_one(status: int, kept: bool) -> None:
+    head = ResponseHead.parse(b"HTTP/1.1 %d x\r\nA: b\r\nContent-Length: 5\r\n\r\n" % status)
+    assert head is not None
+    assert (b"Content-Length" in response_block(head)) is kept
+    assert response_block(head).startswith(b"\r\nA: b")

@@ -147,3 +147,30 @@ def test_some_responses_have_no_body_whatever_they_say(method: bytes, status: in
 
 def test_chunked_in_http_1_0_is_refused() -> None:
     assert response_body(b"GET", response(b"Transfer-Encoding: chunked\r\n", 200, b"1.0")) is None
+
+
+@pytest.mark.parametrize(
+    ("start", "fields", "expected"),
+    [
+        (b"200 OK", b"Content-Length: 5\r\n", 5),
+        (b"404 No", b"Content-Length: 0\r\n", 0),
+        (b"200 OK", b"", -1),
+        (b"200 OK", b"Content-Length: x\r\n", -1),
+        (b"200 OK", b"Content-Length: 5\r\nContent-Length: 5\r\n", -1),
+        (b"200 OK", b"Transfer-Encoding: chunked\r\n", -1),
+        (b"200 OK", b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", -1),
+        (b"204 No", b"Content-Length: 5\r\n", -1),
+        (b"304 No", b"Content-Length: 5\r\n", -1),
+        (b"103 Hi", b"Content-Length: 5\r\n", -1),
+    ],
+)
+def test_what_is_whole_is_what_the_decoder_would_read(
+    start: bytes, fields: bytes, expected: int
+) -> None:
+    head = ResponseHead.parse(b"HTTP/1.1 " + start + b"\r\n" + fields + b"\r\n")
+    assert head is not None and head.whole == expected
+    if expected >= 0:
+        body = response_body(b"GET", head)
+        assert isinstance(body, Length)
+        assert body.feed(b"x" * expected) == b"x" * expected
+        assert body.ended and not body.surplus
