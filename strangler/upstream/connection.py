@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import re
+import sys
 import termios
 from fcntl import ioctl
 from typing import TYPE_CHECKING, Final, Protocol, cast
@@ -81,6 +82,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_method",
         "_request_ended",
         "_spare",
+        "_untaken",
         "_upgrade",
         "_waits_between",
         "_waits_first",
@@ -114,6 +116,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._interim = 0
         self._keep = False
         self._spare = -1
+        self._untaken = 0
 
     # What the fetch asks.
 
@@ -129,8 +132,9 @@ class UpstreamConnection(asyncio.Protocol):
     ) -> None:
         """Send the head *request*, with the whole body behind it if *ended*.
 
-        *waits* are the time limits for the first byte (counted from the request's end) and
-        between two pieces of the response. *upgrade*: a 101 is welcome.
+        *waits* are the time limits for the first byte (counted from the request's end, or from
+        when the endpoint last took any of it) and between two pieces of the response. *upgrade*:
+        a 101 is welcome.
         """
         self.taker = taker
         self.uses += 1
@@ -257,18 +261,26 @@ class UpstreamConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.choked = True
         if self.taker is not None:
+            self._wait_for_endpoint()
             self.taker.pause_sending()
 
     def resume_writing(self) -> None:
         self.choked = False
         if self.taker is not None:
+            if self._still_sending:
+                self._waits_first.end(self)
             self.taker.resume_sending()
 
     # Time.
 
     def first_byte_expired(self) -> None:
-        """Fail an attempt whose answer did not begin in time."""
-        self._fail("http_response_timeout", "no response in time")
+        """Fail an attempt whose answer did not begin in time, or whose request isn't taken."""
+        if not self._still_sending:
+            self._fail("http_response_timeout", "no response in time")
+        elif self._count_untaken() < self._untaken:
+            self._wait_for_endpoint()  # slow, but it takes some
+        else:
+            self._fail("http_response_timeout", "the request was not taken in time")
 
     def between_expired(self) -> None:
         """Fail an attempt whose answer stopped coming."""
@@ -278,6 +290,27 @@ class UpstreamConnection(asyncio.Protocol):
         """Fail an attempt that took too long altogether; a tunnel is none."""
         if self.taker is not None and not self.tunnel:
             self._fail("http_response_timeout", "the attempt took too long")
+
+    @property
+    def _still_sending(self) -> bool:
+        """Tell whether more of the request is to come, and nothing of an answer is here."""
+        return not (self._request_ended or self.tunnel or self._body is not None)
+
+    def _wait_for_endpoint(self) -> None:
+        """Begin the time anew in which the endpoint has to take some of the request."""
+        if self._still_sending:
+            self._untaken = self._count_untaken()
+            self._waits_first.start(self)
+
+    def _count_untaken(self) -> int:
+        """Return how many bytes of the request have not arrived at the endpoint."""
+        untaken = self.transport.get_write_buffer_size()
+        if self._fd >= 0:
+            queued = bytearray(4)
+            with contextlib.suppress(OSError):
+                ioctl(self._fd, termios.TIOCOUTQ, queued)
+            untaken += int.from_bytes(queued, sys.byteorder)
+        return untaken
 
     # Reading.
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -239,6 +240,60 @@ def test_an_upload_waits_for_a_slow_origin_from_its_first_byte(scene: Scenario):
             connection.reading.set()
         sender.join(30)
         client.read("POST", timeout=30).expect(200)
+
+
+def uploading(client, size: int) -> threading.Thread:
+    """Send a form of *size* bytes in a thread of its own."""
+
+    def upload() -> None:
+        with contextlib.suppress(OSError):  # given up, as it may be
+            client.send(build("POST", "/", [("Content-Length", str(size))]))
+            for _ in range(size >> 18):
+                client.send(b"x" * (1 << 18))
+
+    sender = threading.Thread(target=upload, daemon=True)
+    sender.start()
+    return sender
+
+
+def test_an_origin_that_takes_nothing_of_an_upload_is_given_up(scene: Scenario):
+    """A process that hangs: its place must not be held for ever by who can't send to it."""
+    with Upstream(receive_buffer=4096, keep=1 << 16) as origin:
+        origin.greets(lambda connection: connection.reading.clear())
+        limits = {"first_byte": "700ms"}
+        scene.proxy(
+            {"/**": {"to": "legacy", "body": {"max": "none"}}},
+            upstreams={"legacy": {"url": origin, "max_inflight": 1, "timeout": limits}},
+        )
+        client = scene.connect(timeout=30)
+        uploading(client, 64 << 20)
+        response = client.read("POST").expect(504)
+        assert b"http_response_timeout" in response.get("proxy-status")
+        origin.greets()
+        scene.client.get("/").expect(200)
+
+
+def test_an_origin_that_takes_little_of_an_upload_is_waited_for(scene: Scenario):
+    with Upstream(receive_buffer=4096, keep=1 << 16) as origin:
+        origin.greets(lambda connection: connection.reading.clear())
+        limits = {"first_byte": "2s"}
+        scene.proxy(
+            {"/**": {"to": "legacy", "body": {"max": "none"}}},
+            upstreams={"legacy": {"url": origin, "timeout": limits}},
+        )
+        client = scene.connect(timeout=60)
+        uploading(client, 64 << 20)
+        origin.wait_connections(1)
+        [connection] = origin.connections
+        began = time.monotonic()
+        while time.monotonic() - began < 5:  # longer than the limit: what counts is each piece
+            connection.reading.set()
+            time.sleep(0.01)
+            connection.reading.clear()
+            time.sleep(0.3)
+        assert not client.refused_bytes
+        connection.reading.set()
+        client.read("POST").expect(200)
 
 
 def test_a_form_that_waited_for_a_place_leaves_its_connection_usable(scene: Scenario):

@@ -34,7 +34,8 @@ TIMEOUT: Final = Block(
             name="first_byte",
             kind=Duration("1ms", "1d"),
             default="20s",
-            doc="From the request's end to the response's first byte; 504 after it.",
+            doc="From the request's end to the response's first byte, and between two pieces of "
+            "an upload that the endpoint takes; 504 after it.",
         ),
         Option(
             name="between",
