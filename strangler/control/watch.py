@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from strangler.control.asking import Asking, Unanswered
@@ -47,6 +47,18 @@ class Tail:
             self.missed += 1
         self.came.set()
 
+    async def follow(self) -> AsyncIterator[tuple[list[str], int]]:
+        """Yield what has come, with how many were missed; nothing at all every other second."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RENEW):
+                    await self.came.wait()
+            self.came.clear()
+            lines, missed = list(self.lines), self.missed
+            self.lines.clear()
+            self.missed = 0
+            yield lines, missed
+
 
 class Watch:
     """The workers behind *asking*; *alive*: their slots."""
@@ -81,29 +93,20 @@ class Watch:
                 kept.append(one)
         return {"errors": kept, "silent": silent}
 
-    def tail(self, wanted: Mapping[str, Any]) -> AsyncGenerator[tuple[list[str], int]]:
-        """Return lines of JSON that *wanted* lets pass, with how many were missed before them.
+    @contextlib.contextmanager
+    def tail(self, wanted: Mapping[str, Any]) -> Iterator[AsyncIterator[tuple[list[str], int]]]:
+        """Give lines of JSON that *wanted* lets pass, with how many were missed before them.
 
-        No lines: nothing came for a while. Raises Rejected 503 where there are too many tails.
+        No lines: nothing came for a while. Raises Rejected 503 where there are too many tails; one
+        counts from here on, not only once it is read.
         """
         if len(self._tails) >= MOST_TAILS:
             raise Rejected(503, f"{MOST_TAILS} tails run already")
-        return self._lines(wanted)
-
-    async def _lines(self, wanted: Mapping[str, Any]) -> AsyncGenerator[tuple[list[str], int]]:
         tail = Tail(secrets.randbits(48))
         self._tails[tail.id] = tail
         keeping = asyncio.create_task(self._renew(tail.id, wanted))
         try:
-            while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_RENEW):
-                        await tail.came.wait()
-                tail.came.clear()
-                lines, missed = list(tail.lines), tail.missed
-                tail.lines.clear()
-                tail.missed = 0
-                yield lines, missed
+            yield tail.follow()
         finally:
             keeping.cancel()
             del self._tails[tail.id]

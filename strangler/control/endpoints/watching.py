@@ -27,10 +27,9 @@ async def _errors(asked: Handler) -> Told:
 
 
 async def _tail(asked: Handler) -> Told:
-    lines = asked.view.watch.tail(_wanted(asked))
-    asked.set_header("Content-Type", "text/event-stream; charset=utf-8")
     # Who went away is noticed at the next word, which comes every other second at least.
-    with contextlib.suppress(StreamClosedError):
+    with asked.view.watch.tail(_wanted(asked)) as lines, contextlib.suppress(StreamClosedError):
+        asked.set_header("Content-Type", "text/event-stream; charset=utf-8")
         asked.write(": listening\n\n")
         await asked.flush()
         async for batch, missed in lines:
@@ -38,7 +37,6 @@ async def _tail(asked: Handler) -> Told:
                 asked.write(f"event: missed\ndata: {json.dumps({'missed': missed})}\n\n")
             asked.write("".join(f"data: {line}\n\n" for line in batch) or ": nothing new\n\n")
             await asked.flush()
-    await lines.aclose()
     return None
 
 
