@@ -233,9 +233,7 @@ class Fill:
         stored, body = found.copy.stored, found.copy.body
         told = Told(tier=found.name)
         if body is not None:
-            for reader in self._take_readers():
-                self._serve(reader, stored, body, told)
-            self._end()
+            self._end_with(stored, body, told)
             return
         self._planned = stored
         self._stream.passing = True
@@ -362,20 +360,14 @@ class Fill:
             self.cache.refused(reason, self._plan, self.key)
             self.cache.copies.forget(old)
         told = Told(tier=self._tier, forward=self.lookup.forward, status=304, kept=reason is None)
-        own = store.own_lines(shown, stored.fields)
-        for reader in self._take_readers():
-            told.own = own if reader.head is self._head else b""
-            self._serve(reader, stored, self._body, told)
-        self._end()
+        self._end_with(stored, self._body, told, own=store.own_lines(shown, stored.fields))
 
     def _serve_old(self, status: int | None) -> None:
         """Let the stored response stand in for an upstream that failed (RFC 5861 §4)."""
         old = self.lookup.stored
         assert old is not None
         told = Told(tier=self._tier, forward="stale", status=status, stale=True)
-        for reader in self._take_readers():
-            self._serve(reader, old, self._body, told)
-        self._end()
+        self._end_with(old, self._body, told)
 
     def _started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
         shown = self._shown(head)
@@ -535,9 +527,7 @@ class Fill:
         stored, content = whole
         self.cache.copies.keep(stored, content, self._cached.policy, self._moments)
         told = Told(tier=self._tier, forward="partial", status=206, kept=True)
-        for reader in self._take_readers():
-            self._serve(reader, stored, content, told)
-        self._end()
+        self._end_with(stored, content, told)
 
     # Small steps.
 
@@ -558,6 +548,14 @@ class Fill:
         if stored.span is not None and reader.head is not self._head:
             return False
         return select([stored], fields) is stored
+
+    def _end_with(self, stored: Stored, body: bytes, told: Told, *, own: bytes = b"") -> None:
+        """End and hand *stored* out: whom it doesn't suit asks anew, and mustn't find this fill."""
+        readers = self._take_readers()
+        self._end()
+        for reader in readers:
+            told.own = own if reader.head is self._head else b""
+            self._serve(reader, stored, body, told)
 
     def _serve(self, reader: Reader, stored: Stored, body: bytes, told: Told) -> None:
         if self._suits(stored, reader):

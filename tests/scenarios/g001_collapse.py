@@ -458,6 +458,43 @@ def test_variants_do_not_share(edge, origin):
     assert asked(origin, path) <= 3
 
 
+def test_a_304_that_no_longer_suits_leaves_nobody_waiting(edge, origin):
+    """Whom the answer doesn't suit any more asks anew, and not the fill that has just ended."""
+    tag = ("ETag", '"v1"')
+    go = threading.Event()
+
+    def confirm(connection: Connection) -> None:
+        assert connection.request is not None
+        foo = connection.request.get("foo") or b"none"
+        if "if-none-match" not in connection.request or foo == b"2":
+            respond(200, foo, [*MINUTE, tag, *more])(connection)
+        else:
+            wait(go)(connection)
+            respond(304, b"", [*MINUTE, tag, *more])(connection)
+
+    more = [("Vary", "Foo")]
+    path = "/origin/varies-only-now"
+    origin.on(path, respond(200, "1", [("Cache-Control", "max-age=0"), tag]))
+    edge.get(path).expect(200)
+    origin.on(path, confirm)
+    readers = Crowd(edge, [build("GET", path, [("Foo", n)]) for n in "112"], timeout=4)
+    at_origin(origin, path, 2)
+    time.sleep(SETTLE)
+    go.set()
+    assert [each.text for each in readers.answers()] == ["1", "1", "2"]
+
+    more = []
+    path = "/origin/authorized-no-longer"
+    origin.on(path, respond(200, "x", [("Cache-Control", "max-age=0, must-revalidate"), tag]))
+    edge.get(path).expect(200)
+    origin.on(path, confirm)
+    with edge.client(timeout=4) as ana:
+        ana.request("GET", path, [("Authorization", "ana"), ("Foo", "hers")]).expect(
+            200, body="hers"
+        )
+    edge.get(path).expect(200, body="x")
+
+
 def test_ranges_of_one_object_do_not_share_a_part(edge, origin):
     path = "/origin/ranged-crowd"
     go = threading.Event()
