@@ -22,6 +22,9 @@ from servers.process import ServerFailed
 KEY = "pass-through"
 TITLE = "Pass-through"
 
+#: More pages than are asked for in a run.
+PAGES = 10_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -48,6 +51,7 @@ class Row:
     version: str
     rate: list[float] = field(default_factory=list)  # requests/s, the contender saturated
     cpu: list[float] = field(default_factory=list)  # CPU ms for 1,000 requests
+    varied: list[float] = field(default_factory=list)  # the same, no page asked for twice
     p50: list[float] = field(default_factory=list)  # ms
     p99: list[float] = field(default_factory=list)  # ms
     idle_bytes: float | None = None  # an idle keepalive connection
@@ -93,7 +97,7 @@ def guard(row: Row, step) -> None:  # type: ignore[no-untyped-def]
 
 
 def one_round(contender: Contender, origin: str, row: Row, plan: Plan) -> None:
-    """Measure latency without load, then CPU a request under full load."""
+    """Measure latency without load, then CPU a request under full load: one page, and many."""
     with contender.start(origin) as server:
         load(server.pid, server.url, 1)  # code warm, upstream connections open
         times = latency(server.port, plan.latency_seconds, plan.latency_rate)
@@ -102,6 +106,8 @@ def one_round(contender: Contender, origin: str, row: Row, plan: Plan) -> None:
         measured = load(server.pid, server.url, plan.load_seconds)
         row.cpu.append(measured.cpu_per_1000)
         row.rate.append(measured.rate)
+        varied = load(server.pid, server.url, plan.load_seconds, pages=PAGES)
+        row.varied.append(varied.cpu_per_1000)
 
 
 def memory(contender: Contender, origin: str, row: Row, plan: Plan) -> None:
@@ -124,11 +130,11 @@ def memory(contender: Contender, origin: str, row: Row, plan: Plan) -> None:
             row.long_requests = count
 
 
-def ratio(row: dict, peer: dict | None) -> float | None:
+def ratio(row: dict, peer: dict | None, figure: str = "cpu") -> float | None:
     """Return the row's capacity a CPU second as a share of the peer's, the median of rounds."""
-    if not peer or not row["cpu"] or not peer["cpu"]:
+    if not peer or not row.get(figure) or not peer.get(figure):
         return None
-    return statistics.median(p / r for p, r in zip(peer["cpu"], row["cpu"], strict=False))
+    return statistics.median(p / r for p, r in zip(peer[figure], row[figure], strict=False))
 
 
 def number(value: float | None, form: str, unit: str = "") -> str:
@@ -150,21 +156,25 @@ def report(data: dict[str, Any]) -> list[str]:
         f"{pinning}. {plan['rounds']} interleaved rounds of {plan['load_seconds']} s, medians; "
         f"latency is one request at a time, {plan['latency_rate']} a second. CPU is utime + stime "
         "of all of a contender's processes. The share is capacity a CPU second against nginx "
-        "with its log in the same state, made within each round.",
+        "with its log in the same state, made within each round. Varied: no page is asked for "
+        "twice, so that nothing is remembered of a request.",
         "",
-        "| contender | access log | CPU ms / 1,000 | share of nginx | requests/s | p50 ms "
-        "| p99 ms |",
-        "|---|---|--:|--:|--:|--:|--:|",
+        "| contender | access log | CPU ms / 1,000 | share of nginx | varied: CPU ms | share "
+        "| requests/s | p50 ms | p99 ms |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     median = statistics.median
     for row in data["rows"]:
         if not row["cpu"]:
-            lines.append(f"| {row['label']} | {row['log']} | {row['broken']} | | | | |")
+            lines.append(f"| {row['label']} | {row['log']} | {row['broken']} | | | | | | |")
             continue
-        share = ratio(row, rows.get("nginx-quiet" if row["log"].startswith("off") else "nginx"))
+        peer = rows.get("nginx-quiet" if row["log"].startswith("off") else "nginx")
+        varied = median(row["varied"]) if row.get("varied") else None
         lines.append(
-            f"| {row['label']} | {row['log']} | {median(row['cpu']):.0f} | {number(share, '.2f')} "
-            f"| {median(row['rate']):,.0f} | {median(row['p50']):.2f} | {median(row['p99']):.2f} |"
+            f"| {row['label']} | {row['log']} | {median(row['cpu']):.0f} "
+            f"| {number(ratio(row, peer), '.2f')} | {number(varied, '.0f')} "
+            f"| {number(ratio(row, peer, 'varied'), '.2f')} | {median(row['rate']):,.0f} "
+            f"| {median(row['p50']):.2f} | {median(row['p99']):.2f} |"
         )
     lines += [
         "",
