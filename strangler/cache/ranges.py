@@ -143,10 +143,11 @@ def join(old: Stored, old_body: bytes, new: Stored, new_body: bytes) -> tuple[Sp
     """Return the two parts as one, with its span, or None where they don't belong together.
 
     They need the same strong validator and complete length, and no gap between them
-    (RFC 9110 §15.3.7.3). Where they overlap, it says that the bytes are the same.
+    (RFC 9110 §15.3.7.3). Where they overlap, it says that the bytes are the same. Variants are
+    never joined: a date doesn't tell them apart, and not every origin's tags do.
     """
     validator = _strong_validator(old)
-    if validator is None or validator != _strong_validator(new):
+    if validator is None or validator != _strong_validator(new) or old.selecting != new.selecting:
         return None
     if old.span is None or new.span is None or old.span.complete != new.span.complete:
         return None

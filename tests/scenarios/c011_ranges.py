@@ -224,7 +224,7 @@ COMPLETING = [
 
 
 OLD, OLDER = ("Last-Modified", At(-3000)), ("Last-Modified", At(-4000))
-NOW = ("Date", At(0))
+NOW, VARIES, FOO = ("Date", At(0)), ("Vary", "Foo"), ("Foo", "1")
 
 
 def apart(id: str, *fields, second=None, **more) -> Story:
@@ -249,6 +249,18 @@ COMPLETING_BY_DATE = [
           origin(piece(0, 4, None, OLD, NOW), fields=[("Range", "bytes=0-4")]),
           origin(piece(5, 7, None, OLD, NOW), fields=[("Range", "bytes=5-7")]),
           ranged("bytes=3-6", "3456"), rfc="9110 8.8.2.2"),
+    *[
+        Story(f"parts-of-two-variants-do-not-join-by-{by}",
+              origin(piece(0, 6, None, NOW, VARIES, *known), fields=[("Range", "bytes=0-6"), FOO]),
+              origin(piece(5, 9, "vwxyz", NOW, VARIES, *known), text="vwxyz",
+                     fields=[("Range", "bytes=5-9")]),
+              ranged("bytes=5-9", "vwxyz"),
+              hit(fields=[("Range", "bytes=4-5"), FOO], status=206, text="45"),
+              origin(piece(2, 8, "stuvwxy", NOW, VARIES, *known), fields=[("Range", "bytes=2-8")],
+                     text="stuvwxy"),
+              rfc="9111 4.1")
+        for by, known in (("date", [OLD]), ("tag", [TAG]))
+    ],
     apart("parts-of-two-dates-do-not-join", OLD, second=(OLDER,)),
     apart("parts-of-a-young-date-do-not-join", ("Last-Modified", At(0)), rfc="9110 8.8.2.2"),
     apart("parts-of-a-weak-tag-and-a-date-do-not-join", ("ETag", 'W/"v1"'), OLD),
