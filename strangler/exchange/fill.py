@@ -407,7 +407,10 @@ class Fill:
         own = store.own_lines(shown, shown)
         overtaken = self.overtaken()
         for number, reader in enumerate(self._take_readers()):
-            if self._suits(planned, reader) and not (overtaken and reader in self._late):
+            if number and self._stream.passing:
+                # What isn't held goes at the pace of the slowest: nobody sets another's.
+                reader.alone(self.lookup.forward or "uri-miss", "large")
+            elif self._suits(planned, reader) and not (overtaken and reader in self._late):
                 told = self._told(collapsed=number > 0)
                 told.own = own if reader.head is self._head else b""
                 reader.serve_stream(planned, self._stream, told)

@@ -25,6 +25,7 @@ from strangler.testing import (
     hang,
     respond,
     until,
+    wait,
 )
 
 CACHE = {"edge": "60s"}
@@ -162,6 +163,26 @@ def test_a_reader_who_takes_nothing_holds_back_an_answer_that_purges(inside, mat
         threading.Event().wait(1.5)  # the subject is what happens meanwhile: nothing
         assert inside.do(inside.waiting) < 2 << 20
         client.read_content(4 << 20)
+
+
+def test_nobody_sets_the_pace_of_others_who_asked_for_the_same_large_file(inside, materia):
+    """Whoever asks first and reads slowly would else hold back all who came with it."""
+    size, free = 48 << 20, threading.Event()
+    materia.on(
+        "/kept/film",
+        wait(free),
+        b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: %d\r\n\r\n" % size,
+        endless(b"x" * (1 << 16), size),
+    )
+    with inside.client(receive_buffer=4096) as slow, inside.client(timeout=60) as quick:
+        slow.send(build("GET", "/kept/film"))
+        materia.wait_requests(1)
+        quick.send(build("GET", "/kept/film"))
+        until(lambda: len(inside.edge.exchanges) == 2)
+        free.set()
+        slow.read_head()
+        assert quick.read().expect(200).length == size
+        assert slow.reader.partial.length < size
 
 
 ASKS = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
