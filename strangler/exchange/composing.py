@@ -53,8 +53,8 @@ def request(exchange: Exchange, upstream: Upstream) -> Request:
         and head.version == 11
         and not exchange._trusted
     ):
-        block = b"".join((made.block, made.reader, exchange.id.encode()))
-        again = Request(head.method, head.rest, block, made.host_line, None)
+        reader = made.reader + exchange.id.encode()
+        again = Request(head.method, head.rest, made.block, made.host_line, None, False, reader)
         return again if exchange.trace is None else request_of(exchange, again)
     route = plan.route
     chosen = upstream is plan.target
@@ -95,5 +95,5 @@ def request(exchange: Exchange, upstream: Upstream) -> Request:
         connection.told = Composed(
             fields, plan, upstream, via, request.block, host_line, head.authority, reader
         )
-    request = Request(head.method, target, request.block + reader + id_, host_line, None)
+    request = Request(head.method, target, request.block, host_line, None, False, reader + id_)
     return request if exchange.trace is None else request_of(exchange, request)

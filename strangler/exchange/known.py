@@ -9,6 +9,7 @@ What is remembered is bounded, and forgotten with the view.
 
 from __future__ import annotations
 
+from array import array
 from time import time
 from typing import TYPE_CHECKING, Final
 
@@ -133,7 +134,7 @@ class Seen:
     __slots__ = ("_marks", "known")
 
     def __init__(self) -> None:
-        self._marks = [0] * _SLOTS
+        self._marks = array("q", bytes(8 * _SLOTS))
         #: By the bytes of a whole head. Always the same mapping.
         self.known: dict[bytes, Known | Passing] = {}
 

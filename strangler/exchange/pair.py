@@ -133,8 +133,9 @@ class Pair:
         if self.stored:
             request = asking_for_store(request, (), whole=self.whole_only)
         copy = Request(
-            request.method, request.target, request.block + MARKED, request.host_line, None
-        )
+            request.method, request.target, request.block, request.host_line, None, False,
+            request.reader + MARKED,
+        )  # fmt: skip
         copy.trace = request.trace
         return copy
 

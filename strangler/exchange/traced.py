@@ -116,14 +116,7 @@ def request_of(exchange: Exchange, request: Request) -> Request:
     trace = exchange.trace
     assert trace is not None
     gone = _PARENT if trace.state else _CONTEXT
-    made = Request(
-        request.method,
-        request.target,
-        gone.sub(b"", request.block),
-        request.host_line,
-        request.length,
-        request.upgrade,
-    )
+    made = request.with_block(gone.sub(b"", request.block))
     made.trace = trace
     return made
 

@@ -31,12 +31,13 @@ class Request:
     """What goes upstream, but for what depends on the endpoint. Not changed once made.
 
     ``target`` is the origin form without the endpoint's prefix; ``block`` the field block from
-    its first CRLF, without the final one; ``host_line`` is None where the endpoint's own Host is
-    to be sent. ``length``: Content-Length, None: no body; -1: chunked. ``trace``: whose attempts
-    are spans of what, for who knows; None: nobody's.
+    its first CRLF, without the final one, and ``reader`` the lines of this request alone that
+    follow it: a block that repeats is copied but once; ``host_line`` is None where the endpoint's
+    own Host is to be sent. ``length``: Content-Length, None: no body; -1: chunked. ``trace``:
+    whose attempts are spans of what, for who knows; None: nobody's.
     """
 
-    __slots__ = ("block", "host_line", "length", "method", "target", "trace", "upgrade")
+    __slots__ = ("block", "host_line", "length", "method", "reader", "target", "trace", "upgrade")
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Request:
         host_line: bytes | None,
         length: int | None,
         upgrade: bool = False,
+        reader: bytes = b"",
     ) -> None:
         self.method = method
         self.target = target
@@ -53,12 +55,20 @@ class Request:
         self.host_line = host_line
         self.length = length
         self.upgrade = upgrade
+        self.reader = reader
         self.trace: Any = None
 
     def also(self, lines: bytes) -> Request:
         """Return this request with further *lines*, a CRLF before each."""
+        return self._made(self.block, self.reader + lines)
+
+    def with_block(self, block: bytes) -> Request:
+        """Return this request with another field *block*."""
+        return self._made(block, self.reader)
+
+    def _made(self, block: bytes, reader: bytes) -> Request:
         made = Request(
-            self.method, self.target, self.block + lines, self.host_line, self.length, self.upgrade
+            self.method, self.target, block, self.host_line, self.length, self.upgrade, reader
         )
         made.trace = self.trace
         return made
@@ -77,8 +87,8 @@ class Request:
         line = self.host_line
         if line is None:
             line = b"\r\nHost: " + host
-        return b"%b %b%b HTTP/1.1%b%b%b\r\n\r\n" % (
-            self.method, prefix, self.target, line, self.block, also
+        return b"%b %b%b HTTP/1.1%b%b%b%b\r\n\r\n" % (
+            self.method, prefix, self.target, line, self.block, self.reader, also
         )  # fmt: skip
 
 
@@ -236,11 +246,7 @@ def bearing(request: Request, token: bytes) -> Request:
     ended = request.block + b"\r"
     block = without(ended, ended.lower(), _AUTHORIZATION)[:-1]
     block += b"\r\nAuthorization: Bearer " + token
-    made = Request(
-        request.method, request.target, block, request.host_line, request.length, request.upgrade
-    )
-    made.trace = request.trace
-    return made
+    return request.with_block(block)
 
 
 def with_target(request: Request, target: bytes) -> Request:
@@ -263,6 +269,6 @@ def asking_for_store(
     if whole:
         block = without(block, block.lower(), _RANGE)
     block = block[:-1] + b"".join(b"\r\n%b: %b" % pair for pair in validators)
-    made = Request(request.method, request.target, block, request.host_line, request.length)
-    made.trace = request.trace
+    made = request.with_block(block)
+    made.upgrade = False  # a tunnel can't be stored
     return made

@@ -8,6 +8,7 @@ import pytest
 from strangler.wire.head import RequestHead
 from strangler.wire.request import (
     Edits,
+    Request,
     Via,
     asking_for_store,
     bearing,
@@ -101,3 +102,18 @@ def test_a_sampled_request_stays_so_when_it_is_given_a_token() -> None:
     made = bearing(request, b"t")
     assert made.trace is request.trace
     assert made.block.count(b"Authorization") == 1 and made.block.endswith(b"Bearer t")
+
+
+def test_lines_of_a_request_alone_stay_whatever_becomes_of_its_block() -> None:
+    block = b"\r\nA: b\r\nAuthorization: mine\r\nIf-None-Match: x"
+    made = Request(b"GET", b"/a", block, b"", None, False, b"\r\nX-Request-Id: 1")
+    for other in (
+        made,
+        bearing(made, b"t"),
+        asking_for_store(made, [], whole=True),
+        with_target(made, b"/b"),
+        made.also(b"\r\nMore: 1"),
+    ):
+        head = other.head(b"a.example")
+        assert head.count(b"\r\nX-Request-Id: 1\r\n") == 1 and head.endswith(b"\r\n\r\n")
+    assert made.also(b"\r\nMore: 1").head(b"").endswith(b"\r\nX-Request-Id: 1\r\nMore: 1\r\n\r\n")
