@@ -8,9 +8,11 @@ every cache has the same. nginx knows whole seconds only.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import zlib
 from collections import Counter
+from pathlib import Path
 from typing import Self
 
 from contenders import BODY_SIZE, CONTENDER_CORE, HTTPServer, Nginx, StranglerServer, pinned
@@ -183,6 +185,17 @@ class CachingStrangler(StranglerServer):
             "routes:\n  /noticia/{slug}.ghtml:\n"
             f"    to: materia\n    cache: {self.cache}\n{self.more}"
         )
+
+
+class UncountedStrangler(CachingStrangler):
+    """The edge whose hits are neither counted nor logged; see `uncounted`."""
+
+    def command(self) -> list[str]:
+        program = str(Path(sys.executable).with_name("strangler"))
+        command = super().command()
+        place = command.index(program)
+        bare = [sys.executable, str(Path(__file__).with_name("uncounted.py"))]
+        return [*command[:place], *bare, *command[place + 1 :]]
 
 
 def varnish(origin: str, lifetime: float, *, grace: float = 0.0) -> HTTPServer:

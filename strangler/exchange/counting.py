@@ -193,6 +193,8 @@ class Counts:
         self.lane = lane if lane is not None else Lane()
         self.tallies: dict[str, Tally] = {}
         """What became of each route's requests at the cache, with the reasons."""
+        self.hits = 0
+        """Hits that needed no decision, as far as they have been added up."""
         self._arms: dict[tuple[str, str], Arm] = {}
         self._hot: list[tuple[Ready, Tally]] = []
         self._refused: Numbers | None = None
@@ -246,6 +248,7 @@ class Counts:
                 stored = ready.stored
                 arm.hits(stored.status, ready.hits, stored.length)
                 tally.edge += ready.hits
+                self.hits += ready.hits
 
     def under_way(self, arms: Iterable[Arm]) -> None:
         """Say which arms have exchanges under way, each as often as it has."""

@@ -82,8 +82,9 @@ class Edge:
         self.ticker = ticker if ticker is not None else Ticker(self.loop)
         self.ticker.start()
         self.ticker.each_tick(self._tick)
-        self._access = log
-        self.log: Callable[[Any], object] = log.append if log is not None else _forget
+        self._access = log if log is not None else AccessLog("off")
+        self.said = self._access.said
+        self._listen(None)
         #: Sends a message to the control process; set by the worker.
         self.send: Callable[[dict[str, Any]], bool] = _nowhere
         self.tails = Tails(lambda message: self.send(message))
@@ -108,7 +109,8 @@ class Edge:
         self._instance = instance
         self.arm_key = arm_key
         self.debug_key = key_of(arm_key)
-        self.ids = secrets.token_hex(6)
+        self._ids = secrets.token_hex(6)
+        #: Requests that had an id: all but hits, whose log gives them theirs.
         self.count = 0
         self._seen = Seen()
         #: Who takes a head that came before; all of them know one view only.
@@ -186,7 +188,7 @@ class Edge:
         """Return small numbers for the health check."""
         return {
             "inflight": len(self.exchanges),
-            "requests": self.count,
+            "requests": self.count + self.counts.hits,
             "rescued": self.rescued,
             "overrides": self.in_force.mark,
             **({"short": self.short} if self.short else {}),
@@ -217,16 +219,17 @@ class Edge:
         """Begin, go on with or end a tail, as the control process asks; see `observe.tails`."""
         wanted = Wanted.read(order.get("wanted", {}))
         self.tails.lease(int(order["tail"]), wanted, float(order["lease"]))
-        log = self._access
-        if log is not None:
-            log.listen(self._listened if self.tails else None)
-            self.log = log.append
+        self._listen(self._listened if self.tails else None)
 
     def _listened(self, records: Sequence[Any]) -> None:
         self.tails.take(records)
-        if not self.tails and self._access is not None:  # the last lease is over
-            self._access.listen(None)
-            self.log = self._access.append
+        if not self.tails:  # the last lease is over
+            self._listen(None)
+
+    def _listen(self, listener: Callable[[Sequence[Any]], object] | None) -> None:
+        log = self._access
+        log.listen(listener)
+        self.log, self.hit, self.hits = log.append, log.hit, log.hits
 
     async def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out what the control process asks; see `desk`."""
@@ -269,20 +272,14 @@ class Edge:
         self, connection: Connection, head: RequestHead, plan: Plan, match: Match[Route]
     ) -> Exchange | None:
         """Begin the exchange for a request that has its route; see `request`."""
-        id_ = self._new_id()
         trusted = bool(self.view.trusted) and self.trusts(connection.peer)
         trace = None if self.tracer is None else traced.begin(self.tracer, head)
         if plan.cached is None:
-            exchange = Exchange(self, connection, head, id_)
-        elif (
-            not trusted
-            and plan.hot
-            and trace is None
-            and self._hot(connection, head, plan, self.count)
-        ):
+            exchange = Exchange(self, connection, head, self._new_id())
+        elif not trusted and plan.hot and trace is None and self._hot(connection, head, plan):
             return None
         else:
-            exchange = CachedExchange(self, connection, head, id_)
+            exchange = CachedExchange(self, connection, head, self._new_id())
         exchange.trace = trace
         if trusted:
             exchange.trust(self.trusts)
@@ -318,7 +315,7 @@ class Edge:
         exchange.refuse(error, proxy_error)
         return None
 
-    def _hot(self, connection: Connection, head: RequestHead, plan: Plan, number: int) -> bool:
+    def _hot(self, connection: Connection, head: RequestHead, plan: Plan) -> bool:
         """Answer from the edge tier without an exchange, where nothing is left to decide."""
         cached = plan.cached
         assert cached is not None
@@ -327,7 +324,7 @@ class Edge:
         if how_plain(head.fields) < (2 if cached.steers else 1):
             return False
         known = Known(self, plan, cached, head, connection.secure)
-        wire = known.answer(connection, number)
+        wire = known.answer(connection)
         if wire is None:
             return False
         connection.write(wire)
@@ -413,7 +410,7 @@ class Edge:
 
     def _new_id(self) -> str:
         self.count += 1
-        return f"{self.ids}{self.count:08x}"
+        return f"{self._ids}{self.count:08x}"
 
     # What exchanges ask.
 
@@ -506,10 +503,6 @@ class Edge:
             counts.under_way([one.arm for one in self.exchanges])
             counts.look(self.view.everyone(), self.cache.copies)
             self.cache.copies.look_at_clock()
-
-
-def _forget(record: object) -> None:
-    pass
 
 
 def _nowhere(message: dict[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from array import array
 from time import time
 from typing import TYPE_CHECKING, Final
 
+from strangler.cache.stored import Stored
 from strangler.cache.vary import select
 from strangler.config.snapshot import Route
 from strangler.exchange.plan import Cached, Plan
@@ -22,6 +23,7 @@ from strangler.wire.head import RequestHead
 
 if TYPE_CHECKING:
     from strangler.edge.http1 import Connection
+    from strangler.exchange.copies import Ready
     from strangler.exchange.edge import Edge
     from strangler.exchange.exchange import Exchange
 
@@ -39,7 +41,8 @@ class Known(Repeated):
     """
 
     __slots__ = (
-        "_arm", "_edge", "_fields", "_find", "_key", "_secure", "_selecting", "_tally", "_trusting",
+        "_arm", "_chosen", "_edge", "_fields", "_find", "_key", "_said", "_secure", "_tally",
+        "_trusting",
     )  # fmt: skip
 
     def __init__(
@@ -51,7 +54,7 @@ class Known(Repeated):
         service = decision.target == "service"
         upstream = plan.service if service else plan.legacy
         super().__init__(
-            edge.ids, head.host, head.rest, plan.key,
+            head.host, head.rest, plan.key,
             upstream.name if upstream is not None else "", decision.reason,
         )  # fmt: skip
         self._edge = edge
@@ -61,33 +64,29 @@ class Known(Repeated):
         self._tally = cached.tally
         self._find = edge.cache.copies.memory.get
         self._trusting = bool(edge.view.trusted)
-        #: What the copy was stored for that these fields last selected (`Stored.selecting`).
-        self._selecting: tuple[tuple[bytes, bytes | None], ...] = ()
+        #: What these fields selected last: the choice stays while nothing else is held.
+        self._chosen: Stored | None = None
+        #: What the log says of a hit of it.
+        self._said = ""
         self._key = cached.keying.key(
             head,
             scheme=b"https" if secure else b"http",
             arm=cached.arm if service else b"",
         )
 
-    def answer(self, connection: Connection, number: int = 0) -> bytes | None:
-        """Return the answer, counted and logged, or None: no copy will do without a decision.
-
-        number: the request's, where it has been read and has one.
-        """
+    def answer(self, connection: Connection) -> bytes | None:
+        """Return the answer, counted and logged, or None: no copy will do without a decision."""
         held = self._find(self._key)
         if not held:
             return None
         ready = held[0]
-        stored = ready.stored
-        if len(held) > 1 or stored.selecting != self._selecting:
-            chosen = select([one.stored for one in held], self._fields)
+        if ready.stored is not self._chosen or len(held) > 1:
+            chosen = self._choose(held)
             if chosen is None:
                 return None
-            ready = next(one for one in held if one.stored is chosen)
-            stored = chosen
-            self._selecting = stored.selecting
-        now = time()
+            ready = chosen
         edge = self._edge
+        now = time()
         if (
             now >= ready.until
             or connection.secure is not self._secure
@@ -100,10 +99,24 @@ class Known(Repeated):
             ready.hits += 1
         else:
             edge.counts.first_hit(ready, self._arm, self._tally)
-        if not number:
-            edge.count = number = edge.count + 1
-        edge.log((now, connection.peer, number, self, stored.status, stored.length))
+        hits = edge.hits
+        if hits is None:
+            edge.hit(now, connection.peer, self, ready.stored)
+        else:
+            if now >= hits.until:
+                hits.tell_time(now)
+            hits.parts += (hits.time, self._said, connection.peer)
         return ready.wire
+
+    def _choose(self, held: tuple[Ready, ...]) -> Ready | None:
+        """Return the copy of *held* that these fields select, or None."""
+        stored = select([one.stored for one in held], self._fields)
+        if stored is None:
+            return None
+        if stored is not self._chosen:
+            self._chosen = stored
+            self._said = self._edge.said(self, stored)
+        return next(one for one in held if one.stored is stored)
 
 
 class Passing:

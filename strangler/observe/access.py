@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One line an exchange, off the hot path.
 
-An exchange ends with ``log.append(record)``, which is the ``append`` of a plain list (about
-0.03 us). A timer on the event loop takes what has gathered, formats it, and hands the bytes to a
-thread that only writes, so that neither a slow disk nor a full pipe holds up a reader.
+An exchange ends with ``log.append(record)``, which only keeps it; a hit that needs no decision adds
+three parts of its line to ``log.hits``. A timer on the event loop takes what has gathered, formats
+it, and hands the bytes to a thread that only writes, so that neither a slow disk nor a full pipe
+holds up a reader.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from strangler.observe.lines import Hit, Record, as_json, as_text, hit_as_json, hit_as_text, whole
+from strangler.observe.lines import ADDED, PARTS, Hits, Record, Repeated, Sent, as_json, as_text
 from strangler.observe.writer import Writer
 
 Form = Literal["text", "json", "off"]
@@ -22,11 +23,9 @@ Form = Literal["text", "json", "off"]
 access = logging.getLogger("strangler.access")
 
 _FEWEST_SECONDS, _MOST_SECONDS = 0.005, 0.2
-_OF_HIT: Final = 6
-"""Members of a `Hit`."""
-_HELD_UP = 0.0003
-"""Seconds of this thread's time that writing down one batch should take: each costs a wake of the
-writing thread as well, so they are as large as readers don't notice."""
+_HELD_UP = 0.00005
+"""Seconds of this thread's time that writing down one batch should take: no reader notices, and
+its bytes stay in the core's own cache, in memory that needn't be asked of the kernel anew."""
 
 
 class AccessRecord(NamedTuple):
@@ -78,29 +77,49 @@ class AccessRecord(NamedTuple):
 class AccessLog:
     """Gather records and write them in batches.
 
-    ``append`` takes an :class:`AccessRecord`, a plain tuple in its order, or a `Hit`. It never
-    blocks, never raises, and keeps at most the records of one batch and ``most_bytes`` of text:
-    past that, records are dropped and counted (``dropped``), and the loss is told as an event.
+    ``append`` takes an :class:`AccessRecord` or a plain tuple in its order. It never blocks and
+    never raises. The log keeps at most the records of one batch and ``most_bytes`` of text: past
+    that, records are dropped and counted (``dropped``), and the loss is told as an event.
     """
 
-    append: Callable[[Record | Hit], object]
-    """Add one record: the way in from the hot path."""
+    append: Callable[[Record], object]
+    """Add one record."""
+    hits: Hits | None
+    """Where hits that needed no decision put their lines; None: they go to `hit`."""
+    hit: Callable[[float, str, Repeated, Sent], object]
+    """Add such a hit as a whole record: when, the client's address, the request, its copy."""
 
     def __init__(self, form: Form = "text", writer: Writer | None = None) -> None:
         """Log in ``form`` to ``writer`` (default: standard output). ``off`` keeps nothing."""
         self.form: Form = form
-        self._records: list[Record | Hit] = []
+        self._lines = Hits("json" if form == "json" else "text")
+        self._line = as_json if form == "json" else as_text
+        #: Each with how many parts of hits' lines came before it.
+        self._records: list[tuple[int, Record]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: Writer | None = None
-        self._line = as_json if form == "json" else as_text
-        self._hit = hit_as_json if form == "json" else hit_as_text
         self._listening: Callable[[Sequence[Record]], object] | None = None
-        if form == "off":
-            self.append = _forget
-        else:
-            self.append = self._records.append
+        if form != "off":
             self._writer = writer if writer is not None else Writer("-")
+        self._take_in()
+
+    def _take_in(self) -> None:
+        """Choose what becomes of records: nothing, where neither a file nor a listener is."""
+        heard, kept = self._listening is not None, self._writer is not None
+        self.append = self._keep if heard or kept else _forget
+        self.hit = self._hear if heard else _forget
+        self.hits = self._lines if kept and not heard else None
+
+    def _keep(self, record: Record) -> None:
+        self._records.append((len(self._lines.parts), record))
+
+    def _hear(self, moment: float, client: str, same: Repeated, copy: Sent) -> None:
+        self._keep(same.record(moment, client, copy, self._lines.new_id()))
+
+    def said(self, same: Repeated, copy: Sent) -> str:
+        """Return what is the same in the lines of all hits of *copy* by this request."""
+        return self._lines.said(same, copy) if self._writer is not None else ""
 
     @property
     def dropped(self) -> int:
@@ -130,46 +149,61 @@ class AccessLog:
     def listen(self, listener: Callable[[Sequence[Record]], object] | None) -> None:
         """Give every batch of records to *listener* as well, also where nothing is logged.
 
-        None: no more. `append` may be another function after this.
+        None: no more. `append`, `hits` and `hit` may be others after this.
         """
         self._listening = listener
+        self._take_in()
         if self._writer is not None or self._loop is None:
             return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if listener is None:
-            self.append = _forget
             self._records.clear()
         else:
-            self.append = self._records.append
             self._timer = self._loop.call_later(_MOST_SECONDS, self._tick, _MOST_SECONDS)
 
     def flush(self) -> None:
         """Format what has gathered and hand it to the writer."""
-        records = self._records
-        if not records:
+        records, self._records = self._records, []
+        count = len(self._lines) + len(records)
+        if not count:
             return
-        batch = records[:]
-        del records[: len(batch)]
-        if self._listening is not None:
-            self._listening([whole(one) if len(one) == _OF_HIT else one for one in batch])
+        hits = self._lines.take()
+        if self._listening is not None and records:
+            self._listening([record for _, record in records])
         if self._writer is None:
             return
         if self._writer.full:
-            self._writer.lose(len(batch))
+            self._writer.lose(count)
             return
-        line, hit = self._line, self._hit
-        lines = []
-        for record in batch:
+        text = "".join(self._merged(hits, records) if records else hits)
+        if access.handlers:
+            self._hand_on(text)
+        self._writer.write(text.encode("ascii", "backslashreplace"), count)
+
+    def _merged(self, hits: list[str], records: list[tuple[int, Record]]) -> list[str]:
+        """Return the lines of both in the order in which they came."""
+        parts: list[str] = []
+        done = 0
+        for before, record in records:
+            place = before // ADDED * PARTS
+            if place > done:
+                parts += hits[done:place]
+                done = place
             try:
-                lines.append(hit(record) if len(record) == _OF_HIT else line(record))
+                parts.append(self._line(record))
             except Exception as error:  # a malformed record must not cost its neighbours
-                lines.append(f"- access.malformed error={error!r}\n")
-        for handler in access.handlers:
-            for text in lines:
-                handler.handle(access.makeRecord(access.name, 20, "", 0, text[:-1], (), None))
-        self._writer.write("".join(lines).encode("ascii", "backslashreplace"), len(lines))
+                parts.append(f"- access.malformed error={error!r}\n")
+        parts += hits[done:]
+        return parts
+
+    def _hand_on(self, text: str) -> None:
+        """Give each line to the logging handlers that somebody has added."""
+        for line in text.splitlines():
+            record = access.makeRecord(access.name, 20, "", 0, line, (), None)
+            for handler in access.handlers:
+                handler.handle(record)
 
     def reopen(self) -> None:
         """Open the file anew by its path, after a rotation."""
@@ -186,5 +220,5 @@ class AccessLog:
             self._writer.close(timeout)
 
 
-def _forget(record: Record | Hit) -> None:
+def _forget(*_: object) -> None:
     pass

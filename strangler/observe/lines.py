@@ -8,19 +8,34 @@ together once and looked up afterwards, as are the milliseconds of a short while
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as _quoted
-from typing import Final, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 
 # fmt: off
 Record = tuple[float, str, str, bytes, bytes, bytes, int, int, int, float, float,
                str, str, str, str, int, str, str, str]
 # fmt: on
 
-Hit = tuple[float, str, int, "Repeated", int, int]
-"""A hit that needed no decision: when, the client, the number of the request, what is the same
-whenever this is asked for, the status, and the bytes of body sent."""
+
+class Sent(Protocol):
+    """What a hit answers with: a copy's status, and how many bytes its content has."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def length(self) -> int: ...
+
+
+Form = Literal["text", "json"]
+
+ADDED: Final = 3
+"""Strings that whoever has a hit adds to `Hits.parts`."""
+PARTS: Final = 5
+"""Strings that a hit's line is made of: time, client, id but for its end, that, and all else."""
 
 Key = TypeVar("Key")
 
@@ -49,6 +64,11 @@ _MILLISECONDS: Final = tuple(f"{n:03d}Z" for n in range(1000))
 #: Tenths of a millisecond, for the durations that nearly all exchanges have.
 _TENTHS: Final = tuple(f"{n / 10:.1f}ms" for n in range(5000))
 _TENTHS_END: Final = (len(_TENTHS) - 1) / 10000
+#: The last three of the eight digits of a hit's number.
+_ENDS: Final = {
+    "text": tuple(f"{n:03x}\n" for n in range(4096)),
+    "json": tuple(f'{n:03x}",' for n in range(4096)),
+}
 
 
 def stamp(moment: float) -> str:
@@ -100,69 +120,95 @@ _whos_json: Final = _Kept[tuple[str, str, str]](_who_json)
 
 
 class Repeated:
-    """What the lines of all hits of one request have in common, put together once."""
+    """What the records of all hits of one request have in common."""
 
-    __slots__ = (
-        "_json", "_sent", "_status", "_text", "host", "ids", "reason", "route", "target", "who",
-    )  # fmt: skip
+    __slots__ = ("host", "reason", "route", "target", "who")
 
-    def __init__(
-        self, ids: str, host: bytes, target: bytes, route: str, who: str, reason: str
-    ) -> None:
-        """Take the fields of a `Record`; *ids* is what a request's id begins with, *who* its
-        target's name."""
-        self.ids = ids
+    def __init__(self, host: bytes, target: bytes, route: str, who: str, reason: str) -> None:
+        """Take the fields of a `Record`; *who* is its target's name."""
         self.host = host
         self.target = target
         self.route = route
         self.who = who
         self.reason = reason
-        self._status = self._sent = -1
-        self._text = self._json = ""
 
-    def text(self, status: int, sent: int) -> str:
-        """Return what a line says between the time and the client."""
-        if not self._text or status != self._status or sent != self._sent:
-            self._status, self._sent, self._json = status, sent, ""
-            self._text = (
-                f" {status} GET {_printed[self.host]}{printable(self.target)} {sent}B {_took(0.0)}"
-                f"{_whos_text[self.who, self.reason, self.route]}"
-            )
-        return self._text
-
-    def json(self, status: int, sent: int) -> str:
-        """Return what a line of JSON says after the id."""
-        if not self._json or status != self._status or sent != self._sent:
-            self._status, self._sent, self._text = status, sent, ""
-            self._json = as_json(whole((0.0, "", 0, self, status, sent))).partition('0",')[2]
-        return self._json
+    def record(self, moment: float, client: str, copy: Sent, id_: str) -> Record:
+        """Return the record of a hit of *copy*."""
+        return (
+            moment, client, id_, b"GET", self.host, self.target, copy.status, copy.length, 0,
+            0.0, 0.0, self.route, self.who, self.reason, "", 0, "hit,edge", "", "",
+        )  # fmt: skip
 
 
-def whole(hit: Hit) -> Record:
-    """Return a hit as the record that it stands for."""
-    moment, client, number, same, status, sent = hit
-    return (
-        moment, client, f"{same.ids}{number:08x}", b"GET", same.host, same.target, status, sent, 0,
-        0.0, 0.0, same.route, same.who, same.reason, "", 0, "hit,edge", "", "",
-    )  # fmt: skip
+class Hits:
+    """Lines of hits that needed no decision, put together of parts that most of them share.
 
+    Whoever has a hit adds its three parts by itself, for a call would cost more than that:
+    the `time` that is in force until `until`, what `said` has made of the request and its copy,
+    and the client's address as the socket names it. A hit's id is given when its line is taken.
+    """
 
-def hit_as_text(hit: Hit) -> str:
-    """Write a hit as `as_text` writes its record."""
-    moment, client, number, same, status, sent = hit
-    return (
-        f"{stamp(moment)}{same.text(status, sent)}{_words[client]} cache=hit,edge"
-        f" id={same.ids}{number:08x}\n"
-    )
+    __slots__ = ("_form", "_ids", "_number", "parts", "time", "until")
 
+    def __init__(self, form: Form) -> None:
+        self._form: Form = form
+        self._ids = secrets.token_hex(6)
+        self._number = 0
+        self.parts: list[str] = []
+        self.time = ""
+        self.until = 0.0
 
-def hit_as_json(hit: Hit) -> str:
-    """Write a hit as `as_json` writes its record."""
-    moment, client, number, same, status, sent = hit
-    return (
-        f'{{"time":"{stamp(moment)}","client":{_quotes[client]},"id":"{same.ids}{number:08x}",'
-        f"{same.json(status, sent)}"
-    )
+    def __len__(self) -> int:
+        return len(self.parts) // ADDED
+
+    def tell_time(self, moment: float) -> None:
+        """Write down the millisecond that *moment* (Unix seconds) is in."""
+        time_ = stamp(moment)
+        self.until = int(moment) + (int(time_[-4:-1]) + 1) / 1000
+        self.time = f'{{"time":"{time_}","client":"' if self._form == "json" else time_
+
+    def said(self, same: Repeated, copy: Sent) -> str:
+        """Return what is the same in the lines of all hits of *copy* by this request."""
+        if self._form == "json":
+            return as_json(same.record(0.0, "", copy, "0")).partition('"id":"0",')[2]
+        return (
+            f" {copy.status} GET {_printed[same.host]}{printable(same.target)} {copy.length}B"
+            f" {_took(0.0)}{_whos_text[same.who, same.reason, same.route]}"
+        )
+
+    def new_id(self) -> str:
+        """Return the id of a hit that is told elsewhere."""
+        number, self._number = self._number, self._number + 1
+        return f"{self._ids}{number:08x}"
+
+    def take(self) -> list[str]:
+        """Return the lines that have come, `PARTS` strings each, and begin anew."""
+        parts, self.parts = self.parts, []
+        self.until = 0.0  # a clock that is put back is followed from here on
+        count = len(parts) // ADDED
+        starts, ends = self._new_ids(count)
+        lines = [""] * (count * PARTS)
+        times, said, clients = parts[::ADDED], parts[1::ADDED], parts[2::ADDED]
+        order = (times, said, clients, starts, ends)
+        if self._form == "json":
+            order = (times, clients, starts, ends, said)
+        for place, column in enumerate(order):
+            lines[place::PARTS] = column
+        return lines
+
+    def _new_ids(self, count: int) -> tuple[list[str], list[str]]:
+        """Return so many ids in two parts, as they stand in a line."""
+        before = '","id":"' if self._form == "json" else " cache=hit,edge id="
+        last = self._number + count
+        starts: list[str] = []
+        ends: list[str] = []
+        while self._number < last:
+            block, first = divmod(self._number, 4096)
+            some = _ENDS[self._form][first : first + last - self._number]
+            starts += [f"{before}{self._ids}{block:05x}"] * len(some)
+            ends += some
+            self._number += len(some)
+        return starts, ends
 
 
 def as_text(record: Record) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import socket
 import subprocess
@@ -91,6 +92,19 @@ def test_only_the_whole_page_counts(measure: ModuleType, answer: bytes, whole: b
         finally:
             connection.socket.close()
             server.join()
+
+
+def test_an_edge_without_counts_is_the_edge_without_just_these(measure: ModuleType) -> None:
+    import uncounted
+
+    from strangler.exchange.known import Known
+
+    whole = inspect.getsource(Known.answer)
+    bare = uncounted.without_observing(whole)
+    assert "hits" in whole and "hits" not in bare
+    assert "return ready.wire" in bare
+    with pytest.raises(RuntimeError, match="statements that observe"):
+        uncounted.without_observing(bare)
 
 
 def test_a_browser_sends_sixteen_fields(measure: ModuleType) -> None:
