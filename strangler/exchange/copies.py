@@ -210,11 +210,12 @@ class Copies:
         self, copies: Sequence[Copy], policy: CachePolicy, fields: Fields, place: int = 0
     ) -> Found | None:
         """Return the one of *copies*, which tier number *place* below has, that suits *fields*."""
-        found = [copy.stored for copy in copies if not self._going(copy.stored)]
-        stored = select(found, fields)
+        if self._forgetting or self._pending:
+            copies = [copy for copy in copies if not self._going(copy.stored)]
+        stored = select([copy.stored for copy in copies], fields)
         if stored is None:
             return None
-        copy = next(copy for copy in copies if copy.stored is stored)
+        copy = next(filter(lambda copy: copy.stored is stored, copies))
         name, tier = self.below[place]
         limit = stay(policy, name, stored.status)
         until = usable_until(stored.fresh_until, entered=copy.entered, stay=limit)

@@ -169,7 +169,8 @@ class Redis:
             self._learn(said)
         if type(flat) is dict:
             return Rows(self._seq, list(flat.items()))
-        return Rows(self._seq, list(zip(flat[::2], flat[1::2], strict=True)))
+        flat = iter(flat)
+        return Rows(self._seq, list(zip(flat, flat, strict=True)))
 
     def _questions(self, key: bytes) -> tuple[Command, Command]:
         # The number after the object: what was purged in between is judged by the later one.

@@ -41,6 +41,9 @@ RETRY: Final = (0.02, 1.0)
 #: Times its limit that an answer may take which keeps coming: then it is our own loop that is late.
 _LATE: Final = 20.0
 
+#: Bytes that are given to hiredis together.
+_PIECE: Final = 32 << 10
+
 #: Errors after which another server may have to be asked: a failover, or a server that starts.
 _MOVED: Final = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "NOAUTH", "NOREPLICAS")
 
@@ -145,29 +148,34 @@ class _Connection(asyncio.Protocol):
         self._arrived.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
-        reader, pending = self._reader, self._pending
         try:
-            reader.feed(data)
-            reply = reader.gets()
-            while reply is not False:
-                if not pending:
-                    raise hiredis.ProtocolError("an answer that nobody asked for")
-                group = pending[0]
-                if type(reply) is hiredis.ReplyError:
-                    group.error = group.error or str(reply)
-                    self.moved = self.moved or str(reply).startswith(_MOVED)
-                group.replies.append(reply)
-                group.left -= 1
-                if not group.left:
-                    pending.popleft()
-                    self._settle(group)
-                reply = reader.gets()
+            # What hiredis has not parsed yet is moved with each reply: let it be little.
+            for at in range(0, len(data), _PIECE):
+                self._reader.feed(data, at, min(_PIECE, len(data) - at))
+                self._take_replies()
         except hiredis.ProtocolError as error:
             self.abort(f"protocol error: {error}")
             return
         self._asked = time.monotonic()
         if self.moved:
             self.abort("failover")
+
+    def _take_replies(self) -> None:
+        reader, pending = self._reader, self._pending
+        reply = reader.gets()
+        while reply is not False:
+            if not pending:
+                raise hiredis.ProtocolError("an answer that nobody asked for")
+            group = pending[0]
+            if type(reply) is hiredis.ReplyError:
+                group.error = group.error or str(reply)
+                self.moved = self.moved or str(reply).startswith(_MOVED)
+            group.replies.append(reply)
+            group.left -= 1
+            if not group.left:
+                pending.popleft()
+                self._settle(group)
+            reply = reader.gets()
 
     def _settle(self, group: _Group) -> None:
         if group.future.done():  # whoever asked has not waited
