@@ -208,8 +208,10 @@ def back(
     memory: MiB that the largest process may have grown by; pools: sockets that it may hold more.
     """
     most = before.sockets + pools
+    # Until all of them are back, not just as many as may stay: else what is still closing would
+    # be part of what the next trial begins with, and the bound would creep.
     with contextlib.suppress(AssertionError):
-        until(lambda: edge.sockets() <= most, timeout=timeout)
+        until(lambda: edge.sockets() <= before.sockets, timeout=timeout)
     now = Footprint.of(edge)
     outcome.figures.append(
         Figure("sockets", f"{now.sockets} (before: {before.sockets})",
