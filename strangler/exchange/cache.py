@@ -29,6 +29,7 @@ from strangler.exchange.fill import LARGEST, Fill
 from strangler.exchange.glance import Glance
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.reader import Told
+from strangler.exchange.stream import Room, Stream
 from strangler.resilience.protection import Kind
 from strangler.routing import AmbiguousPath
 from strangler.wire.framing import Body
@@ -46,6 +47,8 @@ HIT_FOR_MISS: Final = 10.0
 #: Seconds for which a target that hasn't got something is not asked for it again.
 LACKING: Final = 10.0
 _MOST_PASSED: Final = 100_000
+#: Bytes of bodies on their way that may be held however small the edge tier is.
+_LEAST_HELD: Final = 64 << 20
 #: Bytes of a key that is remembered as it is; of a longer one, its digest.
 _SHORT: Final = 200
 
@@ -98,6 +101,7 @@ class Cache:
         #: What a target lately said that it hasn't got: until when, and by which status.
         self.absent: dict[bytes, tuple[float, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._room = Room()
 
     def begin(self, exchange: CachedExchange, plan: Plan, cached: Cached, key: bytes) -> None:
         """Answer *exchange* from a copy, or have it wait for one, or send it straight on."""
@@ -341,7 +345,15 @@ class Cache:
         host = request.authority.lower()
         return [cached.keying.url_key(scheme=scheme, host=host, target=target)]
 
-    # What fills tell.
+    # What fills ask and tell.
+
+    def may_hold(self, stream: Stream, size: int) -> bool:
+        """Tell whether all *size* bytes of a body may be held on their way.
+
+        As many as the edge tier has room for, over all that are on their way.
+        """
+        most = max(self.copies.memory.size, _LEAST_HELD)
+        return self._room.holds(stream, size - stream.held, most)
 
     def fill_over(self, fill: Fill) -> None:
         """Learn that nobody can join *fill* any more."""

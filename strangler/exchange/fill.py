@@ -52,6 +52,8 @@ _errors = logging.getLogger("strangler.errors")
 
 #: Largest body that is held in one piece for storing, in bytes; larger ones pass through.
 LARGEST: Final = 16 << 20
+#: Bytes of a body after which it is asked, again and again, whether there is room to hold it.
+ASK_AFTER: Final = 256 << 10
 #: Readers that may wait for one fill; more are sent on their own way.
 MOST_READERS: Final = 20_000
 #: Seconds for which a lease on a key is taken, and for which another worker's holds us up.
@@ -113,6 +115,7 @@ class Fill:
         self._release: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._joined = 0
+        self._ask_at = ASK_AFTER
         self._late: set[Reader] = set()
 
     # Readers.
@@ -399,7 +402,7 @@ class Fill:
             expected = body.left + len(payload) if not body.ended else len(payload)
             sealed = store.seal(planned, expected)
             planned = sealed if isinstance(sealed, Stored) else planned
-            if expected > LARGEST:
+            if expected > LARGEST or not self._has_room(expected):
                 self._pass_through()
         self._planned = planned
         if self._stream.passing:
@@ -456,9 +459,11 @@ class Fill:
             stream.add(payload)
             if self._spill is not None:
                 self._spill.add(payload)
-        if stream.size > LARGEST and not stream.passing:
-            self._pass_through()
-            self._spill_over()
+        if stream.size > self._ask_at and not stream.passing:
+            self._ask_at = stream.size + ASK_AFTER
+            if stream.size > LARGEST or not self._has_room(stream.size):
+                self._pass_through()
+                self._spill_over()
         if body.ended:
             self._fetch = None
             if self._keeps and self._planned is not None:
@@ -483,8 +488,12 @@ class Fill:
             elif not self._must_wait():
                 self._fetch.resume_reading()
 
+    def _has_room(self, size: int) -> bool:
+        """Tell whether a body of *size* bytes may be held: there is room, or it is small."""
+        return size <= ASK_AFTER or self.cache.may_hold(self._stream, size)
+
     def _pass_through(self) -> None:
-        """Hold no more of a body that is too large to be kept."""
+        """Hold no more of a body that is too large to be kept, or for which there is no room."""
         self._keeps = False
         self.joinable = False
         self._stream.passing = True

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from strangler.cache.tiers.tier import BodyLost
 from strangler.wire.framing import chunk, last_chunk
@@ -25,7 +26,10 @@ class Stream:
     ``held`` counts bytes held, ``size`` all bytes so far.
     """
 
-    __slots__ = ("ended", "failed", "gone", "held", "passing", "pieces", "readers", "ready", "size")
+    __slots__ = (
+        "__weakref__", "ended", "failed", "gone", "held", "passing", "pieces", "readers", "ready",
+        "size",
+    )  # fmt: skip
 
     def __init__(self, ready: Callable[[], None] | None = None) -> None:
         """Make an empty stream; *ready* is called when the slowest reader has caught up."""
@@ -88,6 +92,23 @@ class Stream:
             self.held -= sum(map(len, self.pieces[:count]))
             del self.pieces[:count]
             self.gone = slowest
+
+
+class Room:
+    """How much of bodies on their way may be held at a time, so that they can be kept.
+
+    A reader who takes nothing keeps what is held of its answer there; thousands of them, each with
+    another body, must not cost more than is set aside for copies.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._streams: WeakSet[Stream] = WeakSet()
+
+    def holds(self, stream: Stream, more: int, most: int) -> bool:
+        """Tell whether *more* bytes of *stream* fit with what is held of all, *most* at a time."""
+        self._streams.add(stream)
+        return sum([one.held for one in self._streams]) + more <= most
 
 
 class Delivery:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from contextlib import ExitStack
 
 import pytest
 from scenarios.inside import Inside
 
 from strangler.testing import (
     Closed,
+    Edge,
     Truncated,
     Upstream,
     build,
@@ -183,6 +185,29 @@ def test_nobody_sets_the_pace_of_others_who_asked_for_the_same_large_file(inside
         slow.read_head()
         assert quick.read().expect(200).length == size
         assert slow.reader.partial.length < size
+
+
+def test_readers_who_take_nothing_do_not_make_the_edge_hold_a_body_each():
+    """Each asks for something else, and all of it could be kept, were it not for the others."""
+    size, count = 8 << 20, 40
+    routes = {"/**": {"to": "legacy", "cache": {"edge": "60s"}}}
+    tiers = {"edge": {"store": "memory", "size": "1MB"}, "shared": "none", "archive": "none"}
+    head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: %d\r\n\r\n" % size
+    with Upstream(head, endless(b"x" * (1 << 16), size)) as origin, ExitStack() as stack:
+        text = configuration(routes, upstreams={"legacy": origin}, tiers=tiers)
+        edge = stack.enter_context(Edge(text))
+        before = edge.rss()
+        for number in range(count):
+            client = stack.enter_context(edge.client(receive_buffer=4096))
+            client.send(build("GET", f"/{number}"))
+            client.read_head()
+        with edge.client(timeout=60) as quick:
+            quick.send(build("GET", "/quick"))
+            response = quick.read().expect(200)
+            assert response.length == size
+            assert not response.body.strip(b"x")
+        threading.Event().wait(1.0)  # the subject is what happens meanwhile: nothing
+        assert edge.rss() - before < 180 << 20
 
 
 ASKS = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
