@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from strangler.cache.lookup import Lookup, decide
 from strangler.cache.steering import steering
+from strangler.cache.stored import Stored
 from strangler.cache.tiers.tier import Copy
 from strangler.exchange.copies import Ready
 from strangler.exchange.reader import Told
@@ -31,12 +32,13 @@ _TOLD: Final = {name: Told(tier=name) for name in ("shared", "archive")}
 class Glance:
     """A glance at *key*, for however many readers ask for it meanwhile."""
 
-    __slots__ = ("_cache", "_moment", "_readers", "key")
+    __slots__ = ("_cache", "_climbed", "_moment", "_readers", "key")
 
     def __init__(self, cache: Cache, key: bytes) -> None:
         self.key = key
         self._cache = cache
         self._moment = cache.copies.memory.moment
+        self._climbed: Stored | None = None
         #: With what the edge tier had for each: a look-up, and its stale copy.
         self._readers: list[tuple[CachedExchange, Lookup, Ready | None]] = []
 
@@ -73,6 +75,8 @@ class Glance:
         )
         if below.outcome != "hit" or below.ttl <= 0.0:
             return False
-        self._cache.copies.hold(stored, body, policy, self._moment)
+        if stored is not self._climbed:  # once, however many wait for it
+            self._climbed = stored
+            self._cache.copies.hold(stored, body, policy, self._moment)
         exchange.serve(stored, body, _TOLD[found.name])
         return True
