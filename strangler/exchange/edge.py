@@ -29,7 +29,7 @@ from strangler.exchange.counting import Counts
 from strangler.exchange.desk import Desk
 from strangler.exchange.exchange import Exchange
 from strangler.exchange.in_force import InForce
-from strangler.exchange.known import Known, Passing, Seen
+from strangler.exchange.known import Drawn, Known, Passing, Seen
 from strangler.exchange.plan import NO_OVERRIDES, Plan, View
 from strangler.exchange.relief import Relief
 from strangler.exchange.shadow import Shadows
@@ -329,8 +329,11 @@ class Edge:
             return False
         connection.write(wire)
         connection.response_ended()
-        if self.tracer is None and self._seen.again(head):  # traced, each may be drawn
-            self._seen.remember(head, known)
+        tracer = self.tracer
+        if tracer is not None and b"\ntraceparent:" in head.fields.lower:
+            return True  # its beginner has decided whether it is sampled
+        if self._seen.again(head):
+            self._seen.remember(head, known if tracer is None else Drawn(known, tracer))
         return True
 
     def shown(

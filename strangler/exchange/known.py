@@ -18,6 +18,7 @@ from strangler.cache.vary import select
 from strangler.config.snapshot import Route
 from strangler.exchange.plan import Cached, Plan
 from strangler.observe.lines import Repeated
+from strangler.observe.tracing import Tracer
 from strangler.routing import Match
 from strangler.wire.head import RequestHead
 
@@ -119,6 +120,25 @@ class Known(Repeated):
         return next(one for one in held if one.stored is stored)
 
 
+class Drawn:
+    """A known GET of an edge that traces: it is read where it is drawn, else answered as it was."""
+
+    __slots__ = ("_known", "_tracer")
+
+    def __init__(self, known: Known, tracer: Tracer) -> None:
+        self._known = known
+        self._tracer = tracer
+
+    def answer(self, connection: Connection) -> bytes | None:
+        """Return the answer, or None where the request is to be read, for which it was drawn."""
+        tracer = self._tracer
+        drawn = tracer.draw()
+        wire = None if drawn else self._known.answer(connection)
+        if wire is None:
+            tracer.drawn = drawn
+        return wire
+
+
 class Passing:
     """A GET that no edge tier could answer: read and matched, to be begun as any other."""
 
@@ -149,7 +169,7 @@ class Seen:
     def __init__(self) -> None:
         self._marks = array("q", bytes(8 * _SLOTS))
         #: By the bytes of a whole head. Always the same mapping.
-        self.known: dict[bytes, Known | Passing] = {}
+        self.known: dict[bytes, Known | Drawn | Passing] = {}
 
     def again(self, head: RequestHead) -> bool:
         """Tell whether *head* came of late, and note that it has come."""
@@ -161,7 +181,7 @@ class Seen:
         marks[place] = mark
         return False
 
-    def remember(self, head: RequestHead, known: Known | Passing) -> None:
+    def remember(self, head: RequestHead, known: Known | Drawn | Passing) -> None:
         """Let *known* take what comes with the bytes of *head*, a GET of HTTP/1.1."""
         raw = b"GET %b HTTP/1.1%b" % (head.target, head.fields.raw)
         if len(raw) <= _LONGEST:

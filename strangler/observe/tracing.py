@@ -107,6 +107,8 @@ class Tracer:
         """Send as *instance* of the service."""
         self.settings = settings
         self._count = count if count is not None else _ignored
+        #: Whether the request that is read next has been drawn; None: it has still to be.
+        self.drawn: bool | None = None
         self._queue: deque[Span] = deque()
         self._wake = threading.Condition()
         self._ending = False
@@ -121,11 +123,16 @@ class Tracer:
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._thread.start()
 
+    def draw(self) -> bool:
+        """Draw whether a request without a trace of its own begins one."""
+        return random.random() < self.settings.sample
+
     def begin(self, parent: bytes | None, state: bytes | None) -> Trace | None:
         """Return the trace of a request with these fields; None: it isn't sampled."""
         known = read_parent(parent) if parent is not None else None
         if known is None:
-            if random.random() >= self.settings.sample:
+            drawn, self.drawn = self.drawn, None
+            if not (self.draw() if drawn is None else drawn):
                 return None
             trace, above, state = os.urandom(16), b"", None
         else:

@@ -263,15 +263,33 @@ def test_the_same_bytes_from_a_trusted_peer_are_read(tmp_path):
     on_a_site(tmp_path, story, site="site: {trust_forwarded_from: [10.0.0.0/8]}")
 
 
-def test_where_requests_are_traced_each_is_read(tmp_path):
+TRACING = 'tracing: {endpoint: "http://127.0.0.1:9/v1/traces", sample: SHARE}'
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [("0%", 0, 0), ("50%", 210, 390)])
+def test_where_requests_are_traced_those_are_read_that_are_drawn(share, least, most, tmp_path):
     def story(site: Site) -> None:
         site.keep()
-        assert site.edge.tracer is not None
-        assert [site.get() for _ in range(4)] == [b"0123456789"] * 4
+        while not site.edge.known:
+            assert site.get() == b"0123456789"
+        before = site.edge.count
+        assert [site.get() for _ in range(600)] == [b"0123456789"] * 600
+        assert least <= site.edge.count - before <= most  # a quarter, were each drawn twice
+        assert len(site.edge.known) == 1
+        site.edge.swap(site.load())
         assert not site.edge.known
 
-    tracing = 'tracing: {endpoint: "http://127.0.0.1:9/v1/traces", sample: 0%}'
-    on_a_site(tmp_path, story, site=tracing)
+    on_a_site(tmp_path, story, site=TRACING.replace("SHARE", share))
+
+
+def test_a_request_with_a_trace_of_its_own_is_read(tmp_path):
+    def story(site: Site) -> None:
+        site.keep()
+        parent = b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+        assert [site.get(PATH, parent) for _ in range(4)] == [b"0123456789"] * 4
+        assert not site.edge.known
+
+    on_a_site(tmp_path, story, site=TRACING.replace("SHARE", "0%"))
 
 
 def test_a_drain_ends_the_connection_with_its_answer(tmp_path):

@@ -99,6 +99,20 @@ def test_the_beginners_decision_is_honoured() -> None:
         tracer.close()
 
 
+def test_a_request_that_was_drawn_for_is_not_drawn_for_again() -> None:
+    tracer = Tracer(Settings(endpoint="http://127.0.0.1:9", sample=1.0), "1")
+    try:
+        tracer.drawn = False
+        assert tracer.begin(None, None) is None
+        assert tracer.begin(None, None) is not None
+        tracer.settings = Settings(endpoint="", sample=0.0)
+        tracer.drawn = True
+        assert tracer.begin(None, None) is not None
+        assert tracer.begin(None, None) is None
+    finally:
+        tracer.close()
+
+
 def test_what_finds_the_queue_full_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: Counter[str] = Counter()
     held = threading.Event()
