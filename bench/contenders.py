@@ -108,16 +108,19 @@ class Nginx(HTTPServer):
 
 
 class Origin(Nginx):
-    """A fixed 10 KiB page, kept open in memory, over connections that stay."""
+    """A fixed 10 KiB page, kept open in memory, over connections that stay.
+
+    fresh: seconds that a cache may keep it.
+    """
 
     name = "origin"
     core = LOAD_CORE
 
-    def __init__(self) -> None:
+    def __init__(self, fresh: int = 10) -> None:
         super().__init__(
             f"server {{ listen {LOOPBACK}:PORT backlog=4096; keepalive_requests 100000000;"
             " open_file_cache max=10; root FOLDER; default_type text/html; charset utf-8;"
-            " location / { try_files /page =404; add_header Cache-Control max-age=10; } }",
+            f" location / {{ try_files /page =404; add_header Cache-Control max-age={fresh}; }} }}",
             access_log=False,
         )
 

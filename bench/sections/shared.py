@@ -41,7 +41,7 @@ def stores() -> Iterator[dict[str, str]]:
 def measure(quick: bool) -> dict[str, Any]:
     rounds, seconds = (1, 1) if quick else (3, 4)
     rows: dict[str, dict[str, list[float]]] = {}
-    with Origin() as origin, stores() as urls:
+    with Origin(fresh=600) as origin, stores() as urls:
         for key, url in urls.items():
             row = rows[key] = {"cpu": [], "rate": [], "hits": []}
             say(key)
