@@ -25,7 +25,7 @@ from strangler.cache.tiers.purges import Purge
 from strangler.cache.tiers.tier import Copy, Tier
 from strangler.cache.vary import select
 from strangler.exchange.copies import Copies, Ready, Standby
-from strangler.exchange.fill import LARGEST, Fill
+from strangler.exchange.fill import ASK_AFTER, LARGEST, Fill
 from strangler.exchange.glance import Glance
 from strangler.exchange.plan import Cached, Plan
 from strangler.exchange.reader import Told
@@ -350,8 +350,10 @@ class Cache:
     def may_hold(self, stream: Stream, size: int) -> bool:
         """Tell whether all *size* bytes of a body may be held on their way.
 
-        As many as the edge tier has room for, over all that are on their way.
+        A small one, and as many as the edge tier has room for, over all that are on their way.
         """
+        if size <= ASK_AFTER:
+            return True
         most = max(self.copies.memory.size, _LEAST_HELD)
         return self._room.holds(stream, size - stream.held, most)
 

@@ -26,7 +26,7 @@ from strangler.cache.lookup import Lookup, decide, stands_in
 from strangler.cache.steering import steering
 from strangler.cache.storable import READERS_OWN, Uncacheable
 from strangler.cache.stored import Stored
-from strangler.cache.tiers.tier import Copy
+from strangler.cache.tiers.tier import BodyLost, Copy
 from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
 from strangler.exchange.copies import Copies, Found, Standby
@@ -218,8 +218,7 @@ class Fill:
         )
         body = found.copy.body
         if lookup.outcome == "hit" or (lookup.outcome == "stale" and body is None):
-            await self._hand_out(found)
-            return True
+            return await self._hand_out(found)
         if body is not None and lookup.outcome in ("stale", "revalidate", "complete"):
             self.lookup, self._body, self._tier = lookup, body, found.name
         if body is not None and lookup.outcome == "stale":
@@ -232,20 +231,30 @@ class Fill:
                 self.shadow = None
         return False
 
-    async def _hand_out(self, found: Found) -> None:
+    async def _hand_out(self, found: Found) -> bool:
+        """Give what was found to all readers; False where its body can't even be begun."""
         stored, body = found.copy.stored, found.copy.body
-        told = Told(tier=found.name)
         if body is not None:
-            self._end_with(stored, body, told)
-            return
+            self._end_with(stored, body, Told(tier=found.name))
+            return True
+        rest = found.tier.body(found.copy)
+        try:
+            first = await anext(rest, b"")
+        except BodyLost as lost:
+            if not lost.late:
+                self.cache.copies.forget(stored)
+            return self._over
+        if self._over:
+            return True
         self._planned = stored
         self._stream.passing = True
         self.joinable = False
         for reader in self._take_readers():
-            reader.serve_stream(stored, self._stream, told)
-        if not await pour(found.tier.body(found.copy), self._stream):
+            reader.serve_stream(stored, self._stream, Told(tier=found.name))
+        if not await pour(rest, self._stream, first):
             self.cache.copies.forget(stored)
         self._end()
+        return True
 
     async def _another_fetches(self, copies: Copies) -> bool:
         """Wait for another worker's fetch of the same; True where it has given what we need."""
@@ -402,7 +411,7 @@ class Fill:
             expected = body.left + len(payload) if not body.ended else len(payload)
             sealed = store.seal(planned, expected)
             planned = sealed if isinstance(sealed, Stored) else planned
-            if expected > LARGEST or not self._has_room(expected):
+            if expected > LARGEST or not self.cache.may_hold(self._stream, expected):
                 self._pass_through()
         self._planned = planned
         if self._stream.passing:
@@ -461,7 +470,7 @@ class Fill:
                 self._spill.add(payload)
         if stream.size > self._ask_at and not stream.passing:
             self._ask_at = stream.size + ASK_AFTER
-            if stream.size > LARGEST or not self._has_room(stream.size):
+            if stream.size > LARGEST or not self.cache.may_hold(stream, stream.size):
                 self._pass_through()
                 self._spill_over()
         if body.ended:
@@ -469,7 +478,8 @@ class Fill:
             if self._keeps and self._planned is not None:
                 self._store(self._planned, stream.whole())
             elif self._spill is not None and self._planned is not None:
-                self._finish_spill(self._spill, self._planned)
+                self._spill.end(self._planned, stream.size)
+                self._spill = None
             stream.end()
             self._end()
         elif stream.passing:
@@ -488,10 +498,6 @@ class Fill:
             elif not self._must_wait():
                 self._fetch.resume_reading()
 
-    def _has_room(self, size: int) -> bool:
-        """Tell whether a body of *size* bytes may be held: there is room, or it is small."""
-        return size <= ASK_AFTER or self.cache.may_hold(self._stream, size)
-
     def _pass_through(self) -> None:
         """Hold no more of a body that is too large to be kept, or for which there is no room."""
         self._keeps = False
@@ -508,14 +514,6 @@ class Fill:
             self._spill = Spill(uploads, self._resume)
             for piece in self._stream.pieces:
                 self._spill.add(piece)
-
-    def _finish_spill(self, spill: Spill, planned: Stored) -> None:
-        sealed = store.ended(planned, self._stream.size)
-        if isinstance(sealed, Stored):
-            spill.finish(sealed)
-        else:
-            spill.abandon()
-        self._spill = None
 
     def _store(self, planned: Stored, body: bytes) -> None:
         sealed = store.ended(planned, len(body))

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from strangler.cache import store
 from strangler.cache.stored import Stored
 from strangler.cache.tiers.upload import Upload
 
@@ -44,11 +45,15 @@ class Spill:
         self.waiting += len(piece)
         self._news.set()
 
-    def finish(self, stored: Stored) -> None:
-        """End the body: *stored* is sealed with its length."""
-        self._stored = stored
-        self._over = True
-        self._news.set()
+    def end(self, planned: Stored, size: int) -> None:
+        """End the body of *planned* after *size* bytes; what is not as long as said isn't kept."""
+        sealed = store.ended(planned, size)
+        if isinstance(sealed, Stored):
+            self._stored = sealed
+            self._over = True
+            self._news.set()
+        else:
+            self.abandon()
 
     def abandon(self) -> None:
         """Keep nothing: the body broke off."""

@@ -205,15 +205,20 @@ class Delivery:
         self._done(complete)
 
 
-async def pour(body: AsyncIterator[bytes], stream: Stream) -> bool:
-    """Put a copy's *body* into *stream* as its readers take it; False where it was lost amid."""
+async def pour(body: AsyncIterator[bytes], stream: Stream, first: bytes = b"") -> bool:
+    """Put *first* and the rest of a copy's *body* into *stream* as its readers take it.
+
+    False where the copy is no good.
+    """
+    if first:
+        stream.add(first)
     try:
         async for piece in body:
             stream.add(piece)
             while stream.behind and stream.readers:
                 await asyncio.sleep(0.005)
-    except BodyLost:
+    except BodyLost as lost:
         stream.fail()
-        return False
+        return lost.late
     stream.end()
     return True

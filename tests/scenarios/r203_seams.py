@@ -210,6 +210,36 @@ def test_readers_who_take_nothing_do_not_make_the_edge_hold_a_body_each():
         assert edge.rss() - before < 180 << 20
 
 
+def test_a_store_that_is_late_costs_a_rung_and_no_copy(legacy, monkeypatch):
+    """It is only slow: the body can't be begun in time, and comes from the upstream."""
+    body = b"x" * (20 << 20)
+    routes = {"/**": {"to": "legacy", "cache": {"edge": "60s", "archive": "60s"}}}
+    tiers = {"shared": "none", "archive": {"store": "memory"}}
+    legacy.answers(respond(body=body, fields=[("Cache-Control", "max-age=60")]))
+    with Inside(configuration(routes, upstreams={"legacy": legacy}, tiers=tiers)) as made:
+        [(_, tier)] = made.edge.cache.copies.below
+
+        def kept() -> bool:
+            answer = made.get("/large").expect(200)
+            assert answer.length == len(body)
+            return b"hit" in answer.get("cache-status")
+
+        until(kept)
+
+        async def late(*given):
+            raise TimeoutError
+
+        asked = len(legacy.requests)
+        with monkeypatch.context() as patched:
+            patched.setattr(tier.store, "read_slice", late)
+            patched.setattr(tier.store, "write_slice", late)
+            assert not kept()
+        assert len(legacy.requests) == asked + 1
+        until(lambda: tier.up)
+        assert kept()
+        assert len(legacy.requests) == asked + 1
+
+
 ASKS = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
 
 

@@ -53,7 +53,12 @@ class Copy(NamedTuple):
 
 
 class BodyLost(Exception):
-    """A stored body's slice is gone or spoilt; what was sent of it can't be completed."""
+    """A stored body's slice is gone or spoilt; what was sent of it can't be completed.
+
+    ``late``: it may well be there, and its store was only down, or too slow to give it.
+    """
+
+    late = False
 
 
 class Tier(Follower):
@@ -154,10 +159,13 @@ class Tier(Follower):
         for number in range(copy.slices):
             try:
                 async with Within(max(self.deadline, PATIENCE if number else 0.0)):
-                    data = open_slice(await self.store.read_slice(copy.blob, number))
+                    sealed = await self.store.read_slice(copy.blob, number)
             except Exception as error:
                 self.failed("read", error)
-                raise BodyLost(f"slice {number} of {copy.slices}") from error
+                lost = BodyLost(f"slice {number} of {copy.slices}")
+                lost.late = True
+                raise lost from error
+            data = open_slice(sealed)
             if data is None or len(data) > left:
                 raise BodyLost(f"slice {number} of {copy.slices}")
             left -= len(data)
