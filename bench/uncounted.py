@@ -15,7 +15,7 @@ import sys
 import textwrap
 
 from strangler import cli
-from strangler.exchange import known
+from strangler.exchange.caching import known
 
 _OBSERVING = re.compile(r"\bhits\b")
 _STATEMENTS = 3

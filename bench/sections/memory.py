@@ -29,7 +29,7 @@ from strangler.cache.stored import Stored  # noqa: E402
 from strangler.cache.tiers import waste  # noqa: E402
 from strangler.cache.tiers.ladder import Ladder  # noqa: E402
 from strangler.cache.tiers.memory import Memory  # noqa: E402
-from strangler.exchange.copies import Copies, softer  # noqa: E402
+from strangler.exchange.caching.copies import Copies, softer  # noqa: E402
 
 KEY = "memory"
 TITLE = "Memory of the edge tier"

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from strangler.exchange.fetching.traced import request_of
 from strangler.exchange.plan import Plan
-from strangler.exchange.traced import request_of
 from strangler.upstream import Upstream
 from strangler.wire.head import PARSED_BYTES, RequestFields
 from strangler.wire.request import Request, Via, compose, reader_lines

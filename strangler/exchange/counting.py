@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from strangler.exchange.tally import Tally
+from strangler.exchange.caching.tally import Tally
 from strangler.observe.counters import (
     CACHED,
     COARSE,
@@ -32,7 +32,7 @@ from strangler.resilience.failure import is_failure
 from strangler.resilience.policy import FAILURE_WORDS, Rung
 
 if TYPE_CHECKING:
-    from strangler.exchange.copies import Copies, Ready
+    from strangler.exchange.caching.copies import Copies, Ready
     from strangler.upstream import Upstream
 
 _STATUSES: Final = tuple(

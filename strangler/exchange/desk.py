@@ -24,8 +24,8 @@ from strangler.cache.stored import Stored
 from strangler.cache.tiers.purges import Purge
 from strangler.cache.vary import select
 from strangler.errors import RequestRejected
+from strangler.exchange.caching.refreshing import Refreshing, refreshing
 from strangler.exchange.plan import Plan, View
-from strangler.exchange.refreshing import Refreshing, refreshing
 from strangler.rollout import bucket, decide, sticky
 from strangler.routing import AmbiguousPath
 from strangler.wire.head import RequestHead

@@ -20,19 +20,20 @@ from strangler.clock import Ticker
 from strangler.config.snapshot import Route, Snapshot
 from strangler.edge.http1 import Connection
 from strangler.errors import RequestRejected
-from strangler.exchange import answer, traced
+from strangler.exchange import answer
 from strangler.exchange.arms import decide_canary
-from strangler.exchange.cache import Cache
-from strangler.exchange.cached import CachedExchange
-from strangler.exchange.copies import Copies, tiers_in_use
+from strangler.exchange.caching.cache import Cache
+from strangler.exchange.caching.cached import CachedExchange
+from strangler.exchange.caching.copies import Copies, tiers_in_use
+from strangler.exchange.caching.known import Drawn, Known, Passing, Seen
 from strangler.exchange.counting import Counts
 from strangler.exchange.desk import Desk
 from strangler.exchange.exchange import Exchange
+from strangler.exchange.fetching import traced
 from strangler.exchange.in_force import InForce
-from strangler.exchange.known import Drawn, Known, Passing, Seen
 from strangler.exchange.plan import NO_OVERRIDES, Plan, View
 from strangler.exchange.relief import Relief
-from strangler.exchange.shadow import Shadows
+from strangler.exchange.shadowing.shadow import Shadows
 from strangler.observe.access import AccessLog
 from strangler.observe.debugging import key_of
 from strangler.observe.kept import Bad, Kept, masked

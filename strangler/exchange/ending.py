@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from strangler.exchange import falling, traced
+from strangler.exchange import falling
 from strangler.exchange.counting import Arm
+from strangler.exchange.fetching import traced
 from strangler.observe.kept import Bad, masked
 from strangler.wire.head import written
 

@@ -19,10 +19,10 @@ from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange import answer, composing, debugging, ending, falling, itself
 from strangler.exchange.counting import Arm
-from strangler.exchange.fetch import FOR_EVER, SAFE
-from strangler.exchange.fetching import Answer, Fetching
+from strangler.exchange.fetching.contract import Answer, Fetching
+from strangler.exchange.fetching.fetch import FOR_EVER, SAFE
+from strangler.exchange.fetching.traced import maker
 from strangler.exchange.plan import Plan
-from strangler.exchange.traced import maker
 from strangler.exchange.trust import client_of
 from strangler.observe.tracing import Trace
 from strangler.resilience import deadline
@@ -42,7 +42,7 @@ from strangler.wire.request import Request
 if TYPE_CHECKING:
     from strangler.edge.http1 import Connection
     from strangler.exchange.edge import Edge
-    from strangler.exchange.pair import Pair
+    from strangler.exchange.shadowing.pair import Pair
 
 _ALLOW: Final = ((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
 

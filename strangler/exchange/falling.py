@@ -24,7 +24,7 @@ _READING: Final = frozenset((b"GET", b"HEAD"))
 
 if TYPE_CHECKING:
     from strangler.exchange.exchange import Exchange
-    from strangler.exchange.fetching import Answer
+    from strangler.exchange.fetching.contract import Answer
 
 
 def fall(

@@ -18,11 +18,12 @@ from strangler.cache.key import Keying
 from strangler.cache.policy import CachePolicy
 from strangler.clock import Ticker, Waits
 from strangler.config.snapshot import FieldEdits, Network, Route, Snapshot
+from strangler.exchange.caching.tally import Tally
 from strangler.exchange.counting import Arm, Counts
-from strangler.exchange.faults import Faulty
-from strangler.exchange.fetch import FOR_EVER, Terms
-from strangler.exchange.fetching import Fetching
-from strangler.exchange.hedging import Hedged
+from strangler.exchange.fetching.contract import Fetching
+from strangler.exchange.fetching.faults import Faulty
+from strangler.exchange.fetching.fetch import FOR_EVER, Terms
+from strangler.exchange.fetching.hedging import Hedged
 from strangler.exchange.overridden import (
     Detour,
     Maintenance,
@@ -31,7 +32,6 @@ from strangler.exchange.overridden import (
     ladder_under,
     on_route,
 )
-from strangler.exchange.tally import Tally
 from strangler.migrate.policy import Compare
 from strangler.resilience.chaos import Fault
 from strangler.resilience.deadline import Deadline

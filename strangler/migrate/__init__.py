@@ -5,5 +5,5 @@
 `normalise` takes out beforehand what differs between any two answers of one and the same site;
 `ledger` counts, so that what was copied is what was found equal, different, failed or dropped.
 
-Nothing here asks anybody anything: `exchange.shadow` makes the copies.
+Nothing here asks anybody anything: `exchange.shadowing.shadow` makes the copies.
 """

@@ -97,7 +97,7 @@ def test_only_the_whole_page_counts(measure: ModuleType, answer: bytes, whole: b
 def test_an_edge_without_counts_is_the_edge_without_just_these(measure: ModuleType) -> None:
     import uncounted
 
-    from strangler.exchange.known import Known
+    from strangler.exchange.caching.known import Known
 
     whole = inspect.getsource(Known.answer)
     bare = uncounted.without_observing(whole)

@@ -10,7 +10,7 @@ from unit.cache.build import ORIGIN, cc, request, stored
 
 from strangler.cache.policy import Tier
 from strangler.cache.tiers.follower import MOST_WRITES
-from strangler.exchange.copies import Copies
+from strangler.exchange.caching.copies import Copies
 
 FIELDS = request().fields
 

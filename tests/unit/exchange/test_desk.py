@@ -17,8 +17,8 @@ from strangler.cache.tiers.purges import Purge
 from strangler.config.load import load
 from strangler.edge.channel import MOST_BYTES
 from strangler.exchange import Edge
+from strangler.exchange.caching.tally import Tally
 from strangler.exchange.desk import Desk
-from strangler.exchange.tally import Tally
 
 ROUTES = """\
 version: 1

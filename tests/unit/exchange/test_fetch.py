@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from strangler.errors import AttemptFailed
-from strangler.exchange.fetch import Fetch, Terms
+from strangler.exchange.fetching.fetch import Fetch, Terms
 from strangler.resilience.budget import Budget
 from strangler.resilience.ejection import Standing
 from strangler.resilience.policy import Retry

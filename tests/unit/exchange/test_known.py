@@ -21,7 +21,7 @@ from strangler.config.load import load
 from strangler.edge.http1 import Connection
 from strangler.edge.server import Server
 from strangler.exchange import Edge
-from strangler.exchange.known import _MOST
+from strangler.exchange.caching.known import _MOST
 from strangler.observe.access import AccessLog
 from strangler.observe.writer import Writer
 from strangler.rollout import Overrides

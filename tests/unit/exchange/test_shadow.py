@@ -15,7 +15,8 @@ import pytest
 
 from strangler.config import load
 from strangler.edge.server import Server
-from strangler.exchange import Edge, shadow
+from strangler.exchange import Edge
+from strangler.exchange.shadowing import shadow
 from strangler.rollout import Override, Overrides, override
 from strangler.testing import Upstream, close, respond, wait
 

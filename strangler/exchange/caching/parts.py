@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from strangler.cache import store, update
 from strangler.cache.stored import Stored
-from strangler.exchange.copies import Copies
+from strangler.exchange.caching.copies import Copies
 
 
 def joined_with_held(copies: Copies, part: Stored, body: bytes) -> tuple[Stored, bytes]:

@@ -14,8 +14,8 @@ from typing import Final
 
 from strangler.errors import AttemptFailed
 from strangler.exchange.answer import reason_of
-from strangler.exchange.fetch import FOR_EVER, Fetch, Terms
-from strangler.exchange.fetching import Sink
+from strangler.exchange.fetching.contract import Sink
+from strangler.exchange.fetching.fetch import FOR_EVER, Fetch, Terms
 from strangler.resilience.chaos import Fault, corrupted
 from strangler.resilience.deadline import Deadline
 from strangler.upstream import Upstream

@@ -2,7 +2,7 @@
 """One request that both sides are to answer, while its reader's answer comes.
 
 A `Pair` stands between the reader's fetch and whoever it works for: it hands everything on first
-and keeps the answer, until `exchange.shadow` has asked the other side and compared the two.
+and keeps the answer, until `shadow` has asked the other side and compared the two.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from strangler.errors import AttemptFailed
 from strangler.exchange import composing
-from strangler.exchange.fetching import Sink
+from strangler.exchange.fetching.contract import Sink
 from strangler.exchange.plan import Copying, Plan
 from strangler.migrate.ledger import Dropped, Skipped
 from strangler.migrate.parity import Answer
@@ -25,9 +25,9 @@ from strangler.wire.repair import REPAIRED
 from strangler.wire.request import Request, asking_for_store
 
 if TYPE_CHECKING:
-    from strangler.exchange.cached import CachedExchange
+    from strangler.exchange.caching.cached import CachedExchange
     from strangler.exchange.exchange import Exchange
-    from strangler.exchange.shadow import Shadows
+    from strangler.exchange.shadowing.shadow import Shadows
 
 #: The line by which the other side tells a copy from a reader's request (pain 19).
 MARKED: Final = b"\r\nStrangler-Shadow: 1"

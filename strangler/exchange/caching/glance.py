@@ -19,12 +19,12 @@ from strangler.cache.lookup import Lookup, decide
 from strangler.cache.steering import steering
 from strangler.cache.stored import Stored
 from strangler.cache.tiers.tier import Copy
-from strangler.exchange.copies import Ready
-from strangler.exchange.reader import Told
+from strangler.exchange.caching.copies import Ready
+from strangler.exchange.caching.reader import Told
 
 if TYPE_CHECKING:
-    from strangler.exchange.cache import Cache
-    from strangler.exchange.cached import CachedExchange
+    from strangler.exchange.caching.cache import Cache
+    from strangler.exchange.caching.cached import CachedExchange
 
 _TOLD: Final = {name: Told(tier=name) for name in ("shared", "archive")}
 

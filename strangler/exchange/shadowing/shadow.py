@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Final
 
 from strangler.clock import Waits
 from strangler.errors import AttemptFailed
-from strangler.exchange.authorized import renews
-from strangler.exchange.fetch import Fetch, Terms
-from strangler.exchange.pair import LARGEST, Gathered, Pair, seen
+from strangler.exchange.fetching.authorized import renews
+from strangler.exchange.fetching.fetch import Fetch, Terms
+from strangler.exchange.fetching.traced import Traced
 from strangler.exchange.plan import Plan
-from strangler.exchange.traced import Traced
+from strangler.exchange.shadowing.pair import LARGEST, Gathered, Pair, seen
 from strangler.migrate.ledger import Dropped, Ledger, difference_of
 from strangler.migrate.parity import Answer, Difference, compare
 from strangler.observe.events import announce

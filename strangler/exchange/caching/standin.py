@@ -12,7 +12,7 @@ from typing import NamedTuple
 from strangler.cache.stored import Stored
 from strangler.cache.tiers.tier import Copy, Tier
 from strangler.cache.vary import select
-from strangler.exchange.copies import Copies
+from strangler.exchange.caching.copies import Copies
 from strangler.wire.head import Fields
 
 

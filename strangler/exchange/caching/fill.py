@@ -29,14 +29,14 @@ from strangler.cache.stored import Stored
 from strangler.cache.tiers.tier import BodyLost, Copy
 from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
-from strangler.exchange.copies import Copies, Found, Standby
-from strangler.exchange.fetching import Answer, Fetching
-from strangler.exchange.parts import completed, joined_with_held
+from strangler.exchange.caching.copies import Copies, Found, Standby
+from strangler.exchange.caching.parts import completed, joined_with_held
+from strangler.exchange.caching.reader import Reader, Told
+from strangler.exchange.caching.spill import Spill
+from strangler.exchange.caching.stream import Stream, pour
+from strangler.exchange.fetching.contract import Answer, Fetching
+from strangler.exchange.fetching.traced import maker
 from strangler.exchange.plan import Cached, Plan
-from strangler.exchange.reader import Reader, Told
-from strangler.exchange.spill import Spill
-from strangler.exchange.stream import Stream, pour
-from strangler.exchange.traced import maker
 from strangler.resilience.failure import failure_word
 from strangler.resilience.protection import Kind
 from strangler.upstream import Upstream
@@ -45,8 +45,8 @@ from strangler.wire.head import RequestHead, ResponseHead
 from strangler.wire.request import Request, asking_for_store
 
 if TYPE_CHECKING:
-    from strangler.exchange.cache import Cache
-    from strangler.exchange.pair import Pair
+    from strangler.exchange.caching.cache import Cache
+    from strangler.exchange.shadowing.pair import Pair
 
 _errors = logging.getLogger("strangler.errors")
 

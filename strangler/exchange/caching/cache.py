@@ -24,19 +24,19 @@ from strangler.cache.stored import Stored
 from strangler.cache.tiers.purges import Purge
 from strangler.cache.tiers.tier import Copy, Tier
 from strangler.cache.vary import select
-from strangler.exchange.copies import Copies, Ready, Standby
-from strangler.exchange.fill import ASK_AFTER, LARGEST, Fill
-from strangler.exchange.glance import Glance
+from strangler.exchange.caching.copies import Copies, Ready, Standby
+from strangler.exchange.caching.fill import ASK_AFTER, LARGEST, Fill
+from strangler.exchange.caching.glance import Glance
+from strangler.exchange.caching.reader import Told
+from strangler.exchange.caching.stream import Room, Stream
 from strangler.exchange.plan import Cached, Plan
-from strangler.exchange.reader import Told
-from strangler.exchange.stream import Room, Stream
 from strangler.resilience.protection import Kind
 from strangler.routing import AmbiguousPath
 from strangler.wire.framing import Body
 from strangler.wire.head import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
-    from strangler.exchange.cached import CachedExchange
+    from strangler.exchange.caching.cached import CachedExchange
     from strangler.exchange.edge import Edge
     from strangler.exchange.plan import View
 

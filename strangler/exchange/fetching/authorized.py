@@ -15,7 +15,7 @@ from strangler.errors import AttemptFailed
 from strangler.wire.request import bearing
 
 if TYPE_CHECKING:
-    from strangler.exchange.fetch import Fetch
+    from strangler.exchange.fetching.fetch import Fetch
     from strangler.upstream import Bearer
     from strangler.wire.framing import Body
     from strangler.wire.head import ResponseHead

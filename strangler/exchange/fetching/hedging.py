@@ -13,9 +13,9 @@ from dataclasses import replace
 from time import monotonic
 
 from strangler.errors import AttemptFailed
-from strangler.exchange.fetch import FOR_EVER, Fetch, Terms
-from strangler.exchange.fetching import Answer, Sink
-from strangler.exchange.traced import Traced
+from strangler.exchange.fetching.contract import Answer, Sink
+from strangler.exchange.fetching.fetch import FOR_EVER, Fetch, Terms
+from strangler.exchange.fetching.traced import Traced
 from strangler.resilience import hedge
 from strangler.resilience.deadline import Deadline
 from strangler.resilience.failure import is_failure

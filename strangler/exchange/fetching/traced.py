@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from strangler.errors import AttemptFailed
-from strangler.exchange.fetch import Fetch, Terms
-from strangler.exchange.fetching import Fetching
+from strangler.exchange.fetching.contract import Fetching
+from strangler.exchange.fetching.fetch import Fetch, Terms
 from strangler.observe.masking import mask_target
 from strangler.observe.otlp import Span
 from strangler.observe.tracing import Trace, Tracer, line_of

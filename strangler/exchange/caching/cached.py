@@ -18,17 +18,17 @@ from strangler.cache.stored import Stored
 from strangler.config.snapshot import Route
 from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange import debugging
-from strangler.exchange.cache import Keeping
-from strangler.exchange.copies import Standby
+from strangler.exchange.caching.cache import Keeping
+from strangler.exchange.caching.copies import Standby
+from strangler.exchange.caching.fill import Fill
+from strangler.exchange.caching.glance import Glance
+from strangler.exchange.caching.reader import Told
+from strangler.exchange.caching.standin import stand_in
+from strangler.exchange.caching.stream import Delivery, Stream, pour
 from strangler.exchange.exchange import Exchange
-from strangler.exchange.fetching import Answer
-from strangler.exchange.fill import Fill
-from strangler.exchange.glance import Glance
+from strangler.exchange.fetching.contract import Answer
 from strangler.exchange.overridden import Detour
 from strangler.exchange.plan import Cached, Plan
-from strangler.exchange.reader import Told
-from strangler.exchange.standin import stand_in
-from strangler.exchange.stream import Delivery, Stream, pour
 from strangler.resilience.policy import Rung
 from strangler.rollout import Decision
 from strangler.routing import Match

@@ -8,9 +8,9 @@ from typing import Protocol
 from strangler.cache.lookup import Forward
 from strangler.cache.stored import Stored
 from strangler.errors import AttemptFailed
-from strangler.exchange.copies import Standby
-from strangler.exchange.fetching import Answer
-from strangler.exchange.stream import Stream
+from strangler.exchange.caching.copies import Standby
+from strangler.exchange.caching.stream import Stream
+from strangler.exchange.fetching.contract import Answer
 from strangler.upstream import Upstream
 from strangler.wire.framing import Body
 from strangler.wire.head import RequestHead, ResponseHead

@@ -18,8 +18,8 @@ from time import monotonic, time
 from typing import Final
 
 from strangler.errors import AttemptFailed
-from strangler.exchange.authorized import authorized, renews
-from strangler.exchange.fetching import Answer, Fetching, Sink
+from strangler.exchange.fetching.authorized import authorized, renews
+from strangler.exchange.fetching.contract import Answer, Fetching, Sink
 from strangler.resilience.deadline import Deadline
 from strangler.resilience.failure import failure_word, is_failure
 from strangler.resilience.policy import Retry

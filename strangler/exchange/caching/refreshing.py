@@ -7,11 +7,11 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from strangler.config.snapshot import Route
-from strangler.exchange.cached import CachedExchange
+from strangler.exchange.caching.cached import CachedExchange
+from strangler.exchange.caching.nobody import Nobody
+from strangler.exchange.caching.reader import Told
 from strangler.exchange.exchange import Exchange
-from strangler.exchange.nobody import Nobody
 from strangler.exchange.plan import Plan
-from strangler.exchange.reader import Told
 from strangler.rollout import Decision
 from strangler.routing import Match
 from strangler.wire.head import RequestHead
