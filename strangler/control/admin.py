@@ -83,6 +83,9 @@ class View(Protocol):
     def live(self) -> tuple[bool, str]:
         """Tell whether the edge serves at all, and in words why."""
 
+    async def settled(self) -> None:
+        """Wait until a change that has just been made is in force, or has failed to be."""
+
     def ready(self) -> tuple[bool, str]:
         """Tell whether new readers should be sent here, and in words why."""
 

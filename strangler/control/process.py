@@ -519,7 +519,8 @@ class Control:
 
         Also after our own start: whoever has only just begun has not heard from anybody yet.
         """
-        await self._acknowledged(max(0.0, self._changed + SILENT - time.monotonic()))
+        if not self._draining:
+            await self._acknowledged(max(0.0, self._changed + SILENT - time.monotonic()))
 
     def behind(self, status: Mapping[str, Any]) -> bool:
         """Tell whether the worker with *status* serves something else than is in force."""

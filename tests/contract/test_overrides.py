@@ -72,7 +72,7 @@ def in_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     def run(**given: Any) -> None:
         async def whole() -> None:
             try:
-                await test(**given)
+                await asyncio.wait_for(test(**given), 120)
             finally:
                 for one in given.values():
                     if isinstance(one, Place):
@@ -96,7 +96,7 @@ def after(kept: Kept, id_: str) -> Kept:
 
 
 async def until(true: Callable[[], bool], what: str = "") -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0.005)
 

@@ -217,6 +217,25 @@ def test_pain_31_symlinks_are_followed_when_they_are_swapped(edge, text):
     load.expect_none_lost()
 
 
+def test_a_reload_is_no_reason_to_send_readers_elsewhere(edge, text):
+    said: set[int] = set()
+    over = threading.Event()
+
+    def balancer() -> None:
+        while not over.is_set():
+            said.add(edge.admin_json("/-/ready")[0])
+
+    asking = threading.Thread(target=balancer)
+    asking.start()
+    try:
+        for page in ("materia", "legacy") * 4:
+            write(edge, text(page), page)
+    finally:
+        over.set()
+        asking.join()
+    assert said == {200}
+
+
 def test_included_files_are_watched_too(edge, text):
     folder = edge.folder / "routes.d"
     folder.mkdir(exist_ok=True)

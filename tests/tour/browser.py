@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -98,7 +98,11 @@ class Reader:
             poll_frequency=0.05,
             ignored_exceptions=[StaleElementReferenceException],
         )
-        return wait.until(lambda _: true(), f"{what} at {self.browser.current_url}")
+        try:
+            return wait.until(lambda _: true())
+        except TimeoutException:
+            shown = self.browser.find_element(By.TAG_NAME, "body").text
+            raise AssertionError(f"no {what} at {self.browser.current_url}:\n{shown}") from None
 
     def complaints(self) -> list[str]:
         """Return what the browser's console has said of errors since the last call."""

@@ -42,6 +42,7 @@ async def _live(asked: Handler) -> Told:
 
 
 async def _ready(asked: Handler) -> Told:
+    await asked.view.settled()  # else a balancer would send readers elsewhere at each reload
     return _probed(asked, *asked.view.ready())
 
 

@@ -99,7 +99,8 @@ class RedisStore:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:  # a client that is connecting may take its time, or not hear of it at all
+            await asyncio.wait(self._tasks, timeout=PATIENCE)
         with contextlib.suppress(Exception):
             async with asyncio.timeout(PATIENCE):
                 await self._commands.close()

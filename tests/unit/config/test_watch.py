@@ -136,7 +136,7 @@ def test_changed_before_watching_began(path: Path) -> None:
             return found.sources[0].text.decode()
         raise AssertionError
 
-    assert asyncio.run(asyncio.wait_for(_of(run), 2)) == ONE
+    assert asyncio.run(asyncio.wait_for(_of(run), 20)) == ONE
 
 
 async def _of(run: Callable[[], Awaitable[str]]) -> str:

@@ -106,6 +106,9 @@ class View:
     def live(self):
         return True, "2 of 2 workers answer"
 
+    async def settled(self):
+        pass
+
     def ready(self):
         return self.passed, "said so"
 

@@ -166,7 +166,7 @@ def test_it_is_brought_up_and_down_by_the_same_calls(kind: Any, how: str) -> Non
             assert await asyncio.wait_for(reader.read(-1), 2) == b""
         writer.close()
 
-    asyncio.run(asyncio.wait_for(story(), 10))
+    asyncio.run(asyncio.wait_for(story(), 60))
 
 
 def test_bound_sockets_that_were_never_started_are_closed_by_stop() -> None:

@@ -98,7 +98,7 @@ def loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLo
 def run(loop: Callable[[], asyncio.AbstractEventLoop]) -> Callable[[Awaitable[None]], None]:
     def run(test: Any) -> None:
         with asyncio.Runner(loop_factory=loop) as runner:
-            runner.run(asyncio.wait_for(test, 10))
+            runner.run(asyncio.wait_for(test, 60))
 
     return run
 
