@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final, Generic, TypeVar
 
 Item = TypeVar("Item")
 
-#: Seconds between two looks at the queues: how late a limit may strike.
+#: Seconds between two looks at all queues. A limit that ends before the next one gets a timer of
+#: its own, so that it strikes on time; one that is shorter than this may strike so much late.
 TICK: Final = 0.05
+#: Seconds by which that timer comes after the limit: the loop's own count whole milliseconds.
+_AFTER: Final = 0.001
 
 
 class Waits(Generic[Item]):
@@ -53,6 +57,12 @@ class Waits(Generic[Item]):
         """End *item*'s wait, if it has one."""
         self._began.pop(item, None)
 
+    def due(self) -> float:
+        """Return when the wait that began first will have taken too long; infinity without one."""
+        for began in self._began.values():
+            return began + self.seconds
+        return inf
+
     def expire(self, now: float) -> None:
         """Call back for every item that has waited too long at *now*, and forget it."""
         began = self._began
@@ -77,6 +87,7 @@ class Ticker:
         self._loop = loop
         self._queues: dict[tuple[float, Any], Waits[Any]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._next = 0.0
         self._calls: list[Callable[[float], None]] = []
 
     def waits(self, seconds: float, expired: Callable[[Item], None]) -> Waits[Item]:
@@ -96,6 +107,17 @@ class Ticker:
         if self._timer is None:
             self._timer = self._loop.call_later(TICK, self._tick)
 
+    def _look(self, queue: Waits[Any], now: float) -> None:
+        """Expire what is over in *queue*; come back for what will be before the next tick."""
+        queue.expire(now)
+        due = queue.due()
+        if due < self._next:
+            self._loop.call_later(due - now + _AFTER, self._strike, queue)
+
+    def _strike(self, queue: Waits[Any]) -> None:
+        if self._timer is not None:
+            self._look(queue, self._loop.time())
+
     def stop(self) -> None:
         """End all ticking; no wait expires after this."""
         if self._timer is not None:
@@ -105,7 +127,8 @@ class Ticker:
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK, self._tick)
         now = self._loop.time()
+        self._next = now + TICK
         for queue in list(self._queues.values()):
-            queue.expire(now)
+            self._look(queue, now)
         for call in self._calls:
             call(now)

@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from strangler.clock import TICK, Ticker, Waits
 
@@ -98,3 +102,53 @@ def test_equal_limits_share_a_queue() -> None:
         assert ticks
 
     asyncio.run(main())
+
+
+class Handle(NamedTuple):
+    cancel: Callable[[], None]
+
+
+class Loop:
+    """A loop whose time a test lets pass; it calls at whole milliseconds, as uvloop does."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self._calls: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._count = itertools.count()
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, delay: float, call: Callable[..., None], *given: Any) -> Handle:
+        entry = (self.now + round(delay, 3), next(self._count), call, given)
+        heapq.heappush(self._calls, entry)
+        return Handle(lambda: self._calls.remove(entry))
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self._calls and self._calls[0][0] <= end:
+            self.now, _, call, given = heapq.heappop(self._calls)
+            call(*given)
+        self.now = end
+
+
+def test_a_limit_strikes_on_time_between_two_ticks() -> None:
+    loop, struck = Loop(), {}
+    ticker = Ticker(loop)  # type: ignore[arg-type]
+    waits = ticker.waits(1.0, lambda name: struck.setdefault(name, loop.now))
+    ticker.start()
+    began = {}
+    for name in ("a", "b", "c", "touched", "ended"):
+        loop.run(0.0133)
+        began[name] = loop.now
+        waits.start(name)
+    waits.end("ended")
+    loop.run(0.5)
+    waits.touch("touched")
+    loop.run(0.9)
+    assert set(struck) == {"a", "b", "c"}
+    for name, at in struck.items():
+        assert 1.0 <= at - began[name] <= 1.002
+    ticker.stop()
+    loop.run(5.0)
+    assert len(struck) == 3
