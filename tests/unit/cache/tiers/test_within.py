@@ -44,7 +44,7 @@ def test_silence_ends_it(run: Callable[..., None]) -> None:
         with pytest.raises(TimeoutError):
             async with Within(0.005):
                 await asyncio.sleep(10)
-        assert 0.005 <= time.monotonic() - began < 5.0
+        assert 0.003 <= time.monotonic() - began < 5.0  # uvloop counts whole milliseconds
         await asyncio.sleep(0)  # the task goes on as if nothing had been
 
     run(main())
