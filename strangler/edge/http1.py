@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import re
 import socket
 import struct
-import sys
-import termios
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from strangler import kernel
 from strangler.config.snapshot import Limits
 from strangler.edge.application import Asked, Known, Receiver
 from strangler.errors import RequestRejected
@@ -297,7 +295,7 @@ class Connection(asyncio.Protocol):
         self._lingering = True
         if self.transport.is_closing():
             return
-        untaken = self._untaken()
+        untaken = kernel.untaken(self.transport)
         if untaken and self not in self.server.waits_write:
             self._wait_for_reader()
         if self.secure and untaken > _IN_KERNEL:
@@ -499,7 +497,7 @@ class Connection(asyncio.Protocol):
         The wait is there while a request runs, too: to end it each time would cost more. And what a
         late loop has yet to read may be a request: it is looked at before.
         """
-        if self.busy or self._in_kernel(termios.FIONREAD):
+        if self.busy or kernel.unread(self.transport):
             self.server.waits_idle.start(self)
         else:
             self.close()
@@ -531,23 +529,8 @@ class Connection(asyncio.Protocol):
 
     def _wait_for_reader(self) -> None:
         """Begin the reader's time anew, noting what has arrived at its end by now."""
-        self._taken = self.written - self._untaken()
+        self._taken = self.written - kernel.untaken(self.transport)
         self.server.waits_write.start(self)
-
-    def _untaken(self) -> int:
-        """Return how many bytes of what was written have not arrived at the reader.
-
-        The kernel knows of its own: it may hold megabytes, and asks for more of them only when a
-        third of its room is free.
-        """
-        return self.transport.get_write_buffer_size() + self._in_kernel(termios.TIOCOUTQ)
-
-    def _in_kernel(self, which: int) -> int:
-        """Return how many bytes the kernel has: TIOCOUTQ to send, FIONREAD to be read by us."""
-        sock = self.transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            return int.from_bytes(fcntl.ioctl(sock.fileno(), which, b"\0\0\0\0"), sys.byteorder)
-        return 0
 
     def _still_there(self, written: int) -> None:
         if self._lingering or self._tunnel:

@@ -12,11 +12,11 @@ import asyncio
 import contextlib
 import os
 import re
-import sys
 import termios
 from fcntl import ioctl
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from strangler import kernel
 from strangler.clock import Waits
 from strangler.errors import AttemptFailed
 from strangler.wire.framing import WHOLE, Body, MalformedBody, UntilClose, response_body
@@ -277,7 +277,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Fail an attempt whose answer did not begin in time, or whose request isn't taken."""
         if not self._still_sending:
             self._fail("http_response_timeout", "no response in time")
-        elif self._count_untaken() < self._untaken:
+        elif kernel.untaken(self.transport) < self._untaken:
             self._wait_for_endpoint()  # slow, but it takes some
         else:
             self._fail("http_response_timeout", "the request was not taken in time")
@@ -299,18 +299,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _wait_for_endpoint(self) -> None:
         """Begin the time anew in which the endpoint has to take some of the request."""
         if self._still_sending:
-            self._untaken = self._count_untaken()
+            self._untaken = kernel.untaken(self.transport)
             self._waits_first.start(self)
-
-    def _count_untaken(self) -> int:
-        """Return how many bytes of the request have not arrived at the endpoint."""
-        untaken = self.transport.get_write_buffer_size()
-        if self._fd >= 0:
-            queued = bytearray(4)
-            with contextlib.suppress(OSError):
-                ioctl(self._fd, termios.TIOCOUTQ, queued)
-            untaken += int.from_bytes(queued, sys.byteorder)
-        return untaken
 
     # Reading.
 
