@@ -92,9 +92,7 @@ class CachedExchange(Exchange):
         assert cached is not None
         self._cached = cached
         if self._accept(plan, decision, match):
-            arm = cached.arm if decision.target == "service" else b""
-            self.key = cached.keying.key(self._head, scheme=self.scheme, arm=arm)
-            self._first_key = self.key
+            self.key = self._first_key = self._decided_key(decision)
             if plan.detour:
                 self._detour(plan.detour)
                 return None if self._over else self
@@ -102,6 +100,12 @@ class CachedExchange(Exchange):
             if not lacking or not self._fall(lacking):
                 self._edge.cache.begin(self, plan, cached, self.key)
         return None if self._over else self
+
+    def _decided_key(self, decision: Decision) -> bytes:
+        """Return the key of what the decided target answers."""
+        cached = self._cached
+        arm = cached.arm if decision.target == "service" else b""
+        return cached.keying.key(self._head, scheme=self.scheme, arm=arm)
 
     def _detour(self, detour: Detour) -> None:
         """Go the way that an operator has chosen: past the cache, or no further than it."""

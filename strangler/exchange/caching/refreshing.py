@@ -37,8 +37,7 @@ class Refreshing(CachedExchange):
         assert cached is not None
         self._cached = cached
         if self._accept(plan, decision, match):
-            arm = cached.arm if decision.target == "service" else b""
-            self.key = cached.keying.key(self._head, scheme=self.scheme, arm=arm)
+            self.key = self._decided_key(decision)
             self._edge.cache.renew(self, plan, cached, self.key)
         return None if self._over else self
 
