@@ -629,10 +629,11 @@ def test_two_workers_make_one_fetch_of_what_expired():
         with Edge(cached(origin, routes=routes), workers=2, access_log="off") as edge:
             origin.answers(respond(200, "warm", MINUTE))
             warm(edge, "/two/")
-            origin.on("/two/x", respond(200, "old", [("Cache-Control", "max-age=1")]))
+            origin.on("/two/x", respond(200, "old", [("Cache-Control", "max-age=4")]))
             crowd(edge, 20, "/two/x").answers()
             before = asked(origin, "/two/x")
-            time.sleep(EXPIRED)
+            assert before == 1
+            time.sleep(EXPIRED + 3)
             go = threading.Event()
             origin.on("/two/x", wait(go), respond(200, "new", MINUTE))
             readers = crowd(edge, 40, "/two/x")
