@@ -18,8 +18,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MANAGE = [sys.executable, "legacy_django/manage.py", "test", "legacy_django"]
-#: Failures that are looked at once more; more than these are no accident.
-FEW = 5
 BESIDE = [sys.executable, "tests/servers/run.py"]
 
 
@@ -30,7 +28,6 @@ class Suite:
     output: list[str] = field(default_factory=list)
     code: int = 0
     seconds: float = 0.0
-    forgiven: int = 0  # failures that passed alone
 
     def run(self, live: bool = False) -> None:
         """Run to the end; with ``live``, show each line as it comes."""
@@ -60,8 +57,6 @@ class Suite:
                 found["failed" if word.startswith("error") else word] += int(number)
         if self.code and not found["failed"]:
             found["failed"] = 1  # it didn't come to its tests
-        found["failed"] -= self.forgiven
-        found["passed"] += self.forgiven
         return found
 
 
@@ -71,18 +66,18 @@ def main(arguments: list[str]) -> int:
     colour = ["--color=yes"] if sys.stdout.isatty() else []
     # Most tests wait for a clock or a server most of the time: more of them than there are cores.
     side_by_side = ["-n", "4", "--max-worker-restart", "0"]
-    pytest = [sys.executable, "-m", "pytest", *colour, "tests", *services, *arguments]
+    pytest = [sys.executable, "-m", "pytest", *side_by_side, *colour]
+    pytest += ["tests", *services, *arguments]
     django = [
         Suite("legacy_django on SQLite", MANAGE),
         Suite("legacy_django on MariaDB", [*BESIDE, "mariadb", "DATABASE_URL", "--", *MANAGE]),
     ]
-    main_suite = Suite("strangler and services", [*pytest, *side_by_side])
+    main_suite = Suite("strangler and services", pytest)
     # Django's suites wait for their databases much of the time; the other one goes on beside.
     lane = threading.Thread(target=lambda: [suite.run() for suite in django], daemon=True)
     lane.start()
     main_suite.run(live=True)
     lane.join()
-    alone = again_alone(main_suite, pytest)
 
     total: Counter[str] = Counter()
     for suite in [*django, main_suite]:
@@ -94,28 +89,7 @@ def main(arguments: list[str]) -> int:
         f"\n{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped "
         f"in {time.monotonic() - start:.0f} s"
     )
-    if alone:
-        print(f"{alone} of those that passed did so only when told again, alone: see above")
     return 1 if any(suite.code for suite in [*django, main_suite]) else 0
-
-
-def again_alone(suite: Suite, pytest: list[str]) -> int:
-    """Run the few that failed once more, by themselves; return how many pass now.
-
-    Four processes of real servers and browsers share the cores, so that one of thousands may wait
-    in vain. Whatever is broken fails here too; what isn't is told apart and counted as such.
-    """
-    failed = suite.counts()["failed"]
-    if suite.code != 1 or not 0 < failed <= FEW:
-        return 0
-    print(f"\n== {failed} failed: once more, alone ==", flush=True)
-    again = Suite("alone", [*pytest, "--last-failed", "--last-failed-no-failures", "none"])
-    again.run(live=True)
-    if again.code or not again.counts()["passed"]:
-        return 0
-    suite.code = 0
-    suite.forgiven = failed
-    return failed
 
 
 if __name__ == "__main__":

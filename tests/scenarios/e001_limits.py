@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 import pytest
 
@@ -154,16 +153,16 @@ def test_connections_over_the_limit_wait_or_are_refused_and_recover(scene: Scena
 
 
 def test_twenty_shapes_cost_no_more_than_their_size(edge):
-    """A request twice as large takes about twice as long, whatever its shape."""
+    """A request twice as large costs about twice as much, whatever its shape."""
 
     def cost(sent: bytes) -> float:
         best = 9.0
         for _ in range(3):
             with edge.client(timeout=20) as client:
-                start = time.perf_counter()
+                start = edge.cpu()
                 client.send(sent)
                 client.read("POST")
-                best = min(best, time.perf_counter() - start)
+                best = min(best, edge.cpu() - start)
         return best
 
     def shapes(scale: int) -> dict[str, bytes]:
