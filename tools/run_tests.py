@@ -64,8 +64,8 @@ def main(arguments: list[str]) -> int:
     start = time.monotonic()
     services = sorted(str(p.parent.relative_to(ROOT)) for p in ROOT.glob("extracted/*/tests"))
     colour = ["--color=yes"] if sys.stdout.isatty() else []
-    # Most tests wait for a clock or a server most of the time: more of them than there are cores.
-    side_by_side = ["-n", "4", "--max-worker-restart", "0"]
+    # Most tests wait for a clock or a server most of the time; four at once starved one another.
+    side_by_side = ["-n", "3", "--max-worker-restart", "0"]
     pytest = [sys.executable, "-m", "pytest", *side_by_side, *colour]
     pytest += ["tests", *services, *arguments]
     django = [
