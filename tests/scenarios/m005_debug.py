@@ -134,8 +134,9 @@ def test_only_a_token_of_this_site_that_still_lasts_is_believed(
 ) -> None:
     start, _, signature = given["token"].partition(".")
     other = mint(key_of(b"another site's key" * 2), time.time() + 100)
+    last = "A" if signature[-1] != "A" else "Q"
     for bad in ("", "x", f"{start}.", f".{signature}", f"{int(start, 16) + 1:x}.{signature}",
-                f"{start}.{signature[:-1]}A", other, "zz." + signature):  # fmt: skip
+                f"{start}.{signature[:-1]}{last}", other, "zz." + signature):  # fmt: skip
         response = edge.get("/app/x", strangler_debug=bad)
         assert response.status == 200 and response.get(DECISION) is None, bad
     assert edge.get("/app/x").get(DECISION) is None
