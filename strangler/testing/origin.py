@@ -7,6 +7,7 @@ wait while the other side's bytes, or its leaving, are still seen.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import itertools
@@ -633,13 +634,10 @@ def _block() -> int:
     for number in range(_BLOCKS):
         with contextlib.suppress(OSError):
             claim.bind(f"\0strangler.testing.ports.{number}")
-            _claims.append(claim)
+            atexit.register(claim.close)
             return 20000 + number * _BLOCK
     claim.close()
     return 20000 + os.getpid() % _BLOCKS * _BLOCK  # more processes than blocks: share one
-
-
-_claims: list[socket.socket] = []
 
 
 @contextlib.contextmanager
