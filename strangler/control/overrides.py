@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from strangler.config.snapshot import Snapshot
 from strangler.control.audit import Audit
-from strangler.control.choice import Choice, file_says
+from strangler.control.choice import Choice, file_says, owners_of
 from strangler.control.handler import Asker, Rejected
 from strangler.control.state import State
 from strangler.control.stores import FILE, FileStore, Kept, Moved, Store, Unrecorded
@@ -422,15 +422,23 @@ class Book:
         }
 
     def shown(self, one: Override) -> dict[str, Any]:
-        """Return one override with what is left of it, and whether the file has moved under it."""
-        now = file_says(self._snapshot(), one.kind, one.subject)
+        """Return one override, what is left of it, whose it is, and whether the file has moved."""
+        snapshot = self._snapshot()
+        now = file_says(snapshot, one.kind, one.subject)
         conflict = None
         if now is None:
             conflict = {"was": one.file, "now": None}
         elif now != one.file:
             conflict = {"was": one.file, "now": now}
         left = round(one.left(time.time()), 1)
-        return {**one.json(), "left_s": left, "conflict": conflict, "orphan": now is None}
+        [owner] = owners_of(one.subject, snapshot)
+        return {
+            **one.json(),
+            "owner": owner,
+            "left_s": left,
+            "conflict": conflict,
+            "orphan": now is None,
+        }
 
     def follow(self, snapshot: Snapshot) -> None:
         """Say where *snapshot*, which is in force now, has moved under an override."""

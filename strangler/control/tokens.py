@@ -20,7 +20,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 from urllib.parse import quote, unquote
 
 from strangler.control.allowance import Allowance
@@ -70,6 +70,10 @@ class Token:
     def may_change(self, owner: str) -> bool:
         """Tell whether it may change what belongs to the team *owner*, empty for nobody's."""
         return self.reaches("operator") or (self.role == "owner" and owner in self.owners)
+
+    def json(self) -> dict[str, Any]:
+        """Return whose it is and what it permits, as the API tells it."""
+        return {"who": self.who, "role": self.role, "owners": sorted(self.owners)}
 
     def line(self) -> str:
         """Return its line in the file of named tokens."""

@@ -114,7 +114,7 @@ async def state_of(handler: Handler, asked: Asked) -> dict[str, Any]:
     told = await handler.view.console.document(asked)
     token = handler.token
     handler.renew_session()
-    return {**told, "me": None if token is None else {"who": token.who, "role": token.role}}
+    return {**told, "me": None if token is None else token.json()}
 
 
 class StaticFile(Handler):

@@ -166,6 +166,7 @@ _OVERRIDE: Final = {
     "properties": {
         **{name: {"type": "string"} for name in ("id", "kind", "subject", "author", "reason")},
         "file": {"type": "string"},
+        "owner": {"type": "string"},
         "value": {"type": ["string", "boolean", "object"]},
         "created": {"type": "number"},
         "expires": {"type": "number"},

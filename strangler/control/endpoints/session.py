@@ -10,7 +10,6 @@ from strangler.control.choice import refuse_unknown
 from strangler.control.endpoint import Endpoint
 from strangler.control.handler import Handler, Rejected
 from strangler.control.sessions import COOKIE
-from strangler.control.tokens import Token
 
 Told = Mapping[str, Any] | None
 _LONGEST: Final = 1000
@@ -29,7 +28,7 @@ async def _login(asked: Handler) -> Told:
     asked.token = token
     asked.begin_session(token)
     await asked.view.audit.add(asked.entry("login"))
-    return _told(token)
+    return token.json()
 
 
 async def _logout(asked: Handler) -> Told:
@@ -43,11 +42,7 @@ async def _logout(asked: Handler) -> Told:
 async def _whoami(asked: Handler) -> Told:
     token = asked.token
     asked.renew_session()
-    return {"who": None, "role": None, "owners": []} if token is None else _told(token)
-
-
-def _told(token: Token) -> Mapping[str, Any]:
-    return {"who": token.who, "role": token.role, "owners": sorted(token.owners)}
+    return {"who": None, "role": None, "owners": []} if token is None else token.json()
 
 
 _WHO: Final = {

@@ -125,7 +125,11 @@ async def test_who_has_no_token_gets_the_frame_and_nothing_in_it(http_client, ba
     assert (await fetch(http_client, base_url + "/-/state")).code == 401
     shown = {"Authorization": f"Bearer {TOKEN}"}
     response = await fetch(http_client, base_url + "/-/state", headers=shown)
-    assert json.loads(response.body)["me"] == {"who": "test", "role": "operator"}
+    assert json.loads(response.body)["me"] == {
+        "who": "test",
+        "role": "operator",
+        "owners": [],
+    }
 
 
 @pytest.mark.gen_test

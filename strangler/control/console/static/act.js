@@ -4,7 +4,7 @@
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import { left, rate, share, spoken } from "./format.js";
-import { ACTIONS, TIMES, chosen, comesTo, inForce } from "./actions.js";
+import { ACTIONS, TIMES, chosen, comesTo, inForce, may } from "./actions.js";
 import { SignIn } from "./signin.js";
 import { ToFile } from "./tofile.js";
 import { Refused, ask, refresh, useAnswer, useEdge } from "./store.js";
@@ -32,12 +32,23 @@ export async function undo(override) {
   refresh();
 }
 
-// The button of an action, which says what is in force of it.
+// The button of an action, which says what is in force of it; none for who may not press it.
 export function Do({ name, on = {}, state, children, look = "", label }) {
+  if (!may(state.me, on)) return null;
   const [one, ...more] = inForce(state.overrides, name, on);
   return html`<button type="button" class=${one ? `in-force ${look}` : look} aria-label=${label} onClick=${() => act(name, on)}>
     ${children}${one && html`<small>${more.length ? `${more.length + 1} in force` : `${spoken(one.value)}, ${left(one.expires, state.time)}`}</small>`}
   </button>`;
+}
+
+// Why somebody sees no buttons, and how to come by some.
+export function OnlyViews({ me, on = {} }) {
+  if (may(me, on)) return null;
+  const why = me.role === "viewer" ? "only views" : `is for what belongs to ${me.owners.join(" and ")}`;
+  return html`<div class="only-views">
+    <p class="more">${me.who}'s token ${why}. One that may do more is made on the edge's machine: <code>strangler token add NAME operator</code></p>
+    <button type="button" class="small" onClick=${() => act("signin")}>Sign in with another</button>
+  </div>`;
 }
 
 // ---------------------------------------------------------------- the sheet

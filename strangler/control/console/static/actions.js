@@ -202,6 +202,13 @@ export function comesTo(action, on, given) {
   return (action.preview || (action.path ? () => null : action.body))(on, given);
 }
 
+// Whether who has signed in may change *on* (a route, an upstream or an override, each with its
+// owner; nothing: the site), as the API will judge. Who hasn't may be anybody, and is asked then.
+export function may(me, on = {}) {
+  if (!me || ["operator", "admin"].includes(me.role)) return true;
+  return me.role === "owner" && me.owners.includes(on.owner);
+}
+
 // The overrides in force already that an action on *on* is about: of a route its own, of an upstream
 // those of its endpoints too, of nothing the site's.
 export function inForce(overrides, name, on = {}) {

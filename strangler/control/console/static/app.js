@@ -3,7 +3,8 @@
 
 import { html, render, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import { duration } from "./format.js";
-import { Do, Notice, Sheet, act } from "./act.js";
+import { Do, Notice, OnlyViews, Sheet, act } from "./act.js";
+import { may } from "./actions.js";
 import { Audit } from "./audit.js";
 import { Migration } from "./migration.js";
 import { Now } from "./now.js";
@@ -122,7 +123,8 @@ function Me() {
     <summary>${state.me.who}</summary>
     <div class="menu">
       <p class="more">${state.me.role}</p>
-      <p class="more">For the whole site</p>
+      <${OnlyViews} me=${state.me} />
+      ${may(state.me) && html`<p class="more">For the whole site</p>`}
       <${Do} name="freeze" state=${state}>Freeze all moves …<//>
       <${Do} name="shadows" state=${state}>Stop all shadows …<//>
       <${Do} name="cache" state=${state}>Cache mode …<//>

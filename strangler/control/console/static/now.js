@@ -4,7 +4,8 @@
 import { html, useEffect, useRef, useState } from "./dom.js";
 import { duration, left, rate, share, spoken } from "./format.js";
 import { Empty, Key, Section, Spark, Stage, Timeline, Verdict, When } from "./parts.js";
-import { Do, act, undo } from "./act.js";
+import { Do, OnlyViews, act, undo } from "./act.js";
+import { may } from "./actions.js";
 import { useEdge } from "./store.js";
 
 const PLACES = { reader: "#worst", changes: "#changes", routes: "#worst", legacy: "#upstreams", agree: "#proxies" };
@@ -87,6 +88,7 @@ function Worst({ state }) {
   const [list, routes] = useCalmOrder(state.routes.filter((route) => route.action === "proxy" && (route.rate || route.stage.override)));
   const bad = routes.some((route) => route.verdict !== "good");
   return html`<${Section} id="worst" title=${bad ? "Worst routes" : "Busiest routes"} aside=${html`<a href="/routes">all ${state.routes_total}</a>`}>
+    ${state.me?.role === "viewer" && html`<${OnlyViews} me=${state.me} />`}
     ${routes.length === 0 && html`<${Empty}>No route is asked for.<//>`}
     <ol class="rows" ref=${list}>
       ${routes.map((route) => html`<${RouteRow} key=${route.key} route=${route} state=${state} />`)}
@@ -107,7 +109,9 @@ export function RouteRow({ route, state }) {
     </div>
     <${Spark} values=${route.series?.requests} bad=${route.series?.errors} label=${`${rate(route.rate)}, ${share(route.error_share)} fail`} />
     <div class="do">
-      ${mine
+      ${!may(state.me, route)
+        ? null
+        : mine
         ? html`<button type="button" onClick=${() => undo(mine)} aria-label=${`Undo: ${route.key} ${spoken(mine.value)}`}>Undo</button>`
         : movable &&
           html`<button type="button" class=${["bad", "warn"].includes(route.verdict) ? "danger" : ""} onClick=${() => act("legacy", route)} aria-label=${`Put ${route.key} back to legacy`}>
@@ -132,7 +136,7 @@ export function Overrides({ state, route }) {
             <p class="more">“${one.reason}” ${one.author}, <${When} at=${one.created} now=${state.time} />, ${left(one.expires, state.time)}</p>
             ${one.conflict && html`<p class="trouble">routes.yaml has changed under it: ${spoken(one.conflict.was)} is now ${spoken(one.conflict.now)}. The override wins until it ends.</p>`}
           </div>
-          <div class="do"><button type="button" onClick=${() => undo(one)} aria-label=${`Undo: ${one.subject} ${one.kind} ${spoken(one.value)}`}>Undo</button></div>
+          ${may(state.me, one) && html`<div class="do"><button type="button" onClick=${() => undo(one)} aria-label=${`Undo: ${one.subject} ${one.kind} ${spoken(one.value)}`}>Undo</button></div>`}
         </li>`,
       )}
     </ul>

@@ -8,7 +8,8 @@ import { Explain } from "./explain.js";
 import { Entries, useAudit } from "./audit.js";
 import { Overrides, Waiting } from "./now.js";
 import { Empty, Parts, Section, Stage, Timeline, Verdict } from "./parts.js";
-import { Do, act, undo } from "./act.js";
+import { Do, OnlyViews, act, undo } from "./act.js";
+import { may } from "./actions.js";
 import { useAnswer, useEdge } from "./store.js";
 
 const LIFE = ["legacy", "shadow", "canary", "live", "sealed", "retired"];
@@ -61,13 +62,15 @@ export function Route() {
 function Life({ route, state }) {
   const word = route.stage.effective.split(" ")[0];
   const at = LIFE.indexOf(word);
-  const [told, problem] = useAnswer(`/-/rollout?route=${encodeURIComponent(route.key)}`, Math.round(state.time / 4));
+  const moves = route.service && route.legacy;
+  const [told, problem] = useAnswer(moves ? `/-/rollout?route=${encodeURIComponent(route.key)}` : null, Math.round(state.time / 4));
   return html`<${Section} id="life" title="Its life" aside=${html`<${Stage} stage=${route.stage.effective} override=${route.stage.override} />`}>
     <ol class="life">
       ${LIFE.map((one, i) => html`<li key=${one} class=${i < at ? "past" : i === at ? "here" : ""} aria-current=${i === at ? "step" : undefined}><span>${one}</span></li>`)}
     </ol>
     <p>${MEANS[word]}</p>
     ${told && html`<${Next} told=${told} now=${state.time} />`}
+    ${!moves && html`<p class="more">The file names one side only: there is nowhere to move to.</p>`}
     ${problem && problem.status !== 404 && html`<p class="more">${problem.message}</p>`}
   <//>`;
 }
@@ -90,6 +93,10 @@ function Buttons({ route, state }) {
   const mine = state.overrides.find((one) => one.kind === "stage" && one.subject === `route:${route.key}`);
   const upstream = state.upstreams.find((one) => one.name === (route.service || route.legacy));
   const moves = route.service && route.legacy && route.stage.file !== "retired";
+  if (!may(state.me, route)) {
+    return html`<${OnlyViews} me=${state.me} on=${route} />
+      ${mine && html`<div class="buttons"><button type="button" onClick=${() => act("file", route)}>See it as an edit of the file …</button></div>`}`;
+  }
   return html`<div class="buttons" role="group" aria-label="What to do with this route">
     ${mine && html`<button type="button" class="primary" onClick=${() => undo(mine)}>Undo: ${spoken(mine.value)}<small>${left(mine.expires, state.time)}</small></button>`}
     ${mine && html`<button type="button" onClick=${() => act("file", route)}>Write into the file …</button>`}
