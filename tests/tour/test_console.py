@@ -349,6 +349,30 @@ def test_a_sheet_asks_for_a_reason_and_lets_go_of_the_focus(reader: Reader, nigh
     assert "Maintenance" in focused(reader)
 
 
+def test_a_sheet_takes_the_focus_once_and_never_again(reader: Reader) -> None:
+    """A hand that is quicker than the next paint goes on to the reason; it stays there."""
+    sign_in(reader, TOKEN)
+    reader.open("/route?key=%2Fbusca%2F**")
+    reader.until(lambda: not reader.all(".waiting"), what="the page has come")
+    told = reader.browser.execute_async_script(
+        """const done = arguments[arguments.length - 1];
+        const named = (name) => (one) => (one.ariaLabel || one.innerText).startsWith(name);
+        [...document.querySelectorAll("button")].find(named("Priority")).click();
+        (async () => {
+          while (!document.querySelector("[name=reason]")) await Promise.resolve();
+          await Promise.resolve();
+          const first = document.activeElement.name;
+          document.querySelector("[name=reason]").focus();
+          for (let paints = 0; paints < 3; paints++)
+            await new Promise((next) => requestAnimationFrame(() => setTimeout(next, 50)));
+          done([first, document.activeElement.name]);
+        })()"""
+    )
+    assert told == ["value", "reason"]
+    press(reader, Keys.ESCAPE)
+    reader.until(lambda: not reader.all("dialog[open]"), what="the sheet is closed")
+
+
 def test_a_hostile_reason_stays_a_text(reader: Reader, night: Site) -> None:
     sign_in(reader, TOKEN)
     reader.open("/route?key=%2Fbusca%2F**")

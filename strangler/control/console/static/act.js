@@ -57,10 +57,13 @@ export function Sheet() {
   const [asked, setAsked] = useState(null);
   const { state } = useEdge();
   const dialog = useRef(null);
-  open = setAsked;
-  // Before the form's own effects, which say where the focus belongs.
+  // Open before the form is made: what opens a dialog gives the focus to the first field of it, and
+  // the form says itself where the focus belongs.
+  open = (one) => {
+    if (!dialog.current.open) dialog.current.showModal();
+    setAsked(one);
+  };
   useLayoutEffect(() => {
-    if (asked && !dialog.current.open) dialog.current.showModal();
     if (!asked && dialog.current.open) dialog.current.close();
   }, [asked]);
   const close = () => setAsked(null);
@@ -110,7 +113,8 @@ function Form({ name, on, state, close }) {
     setTyped({});
   };
 
-  useEffect(() => {
+  // With the form itself, not after the next paint: that would take the focus from a hand that is quick.
+  useLayoutEffect(() => {
     // A finger that has just tapped wants no keyboard over the sheet.
     const first = form.current.querySelector("input[type=radio]:not([name=for])");
     if (first) return first.focus();

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sign in: a token for a cookie that scripts can't read.
 
-import { html, useEffect, useRef, useState } from "./dom.js";
+import { html, useLayoutEffect, useRef, useState } from "./dom.js";
 import { ask, refresh } from "./store.js";
 
 export function SignIn({ title, done, close }) {
   const field = useRef(null);
   const [wrong, setWrong] = useState("");
   const [busy, setBusy] = useState(false);
-  useEffect(() => field.current.focus(), []);
+  useLayoutEffect(() => field.current.focus(), []);
 
   async function submit(event) {
     event.preventDefault();
