@@ -29,8 +29,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     one.add_argument(
         "--to-patch",
         action="store_true",
-        help="print what to edit in routes.yaml to make the stage that is in force (of ROUTE, or "
-        "of every route) the file's own",
+        help="print what to edit in routes.yaml to make the stages and priorities that are in "
+        "force (of ROUTE, or of every route) the file's own, and what it has no word for",
     )
     one.add_argument("--write", action="store_true", help="with --to-patch: edit the file")
     one.set_defaults(run=_toggle)

@@ -6,14 +6,16 @@ from __future__ import annotations
 import argparse
 
 from strangler.cli.output import answer, ask, complain, count, load_or_say
-from strangler.config.patch import Patch, Unpatchable, patch, write
-from strangler.rollout import Overrides, Stage
+from strangler.config.for_good import ForGood, for_good
+from strangler.config.patch import Unpatchable, write
+from strangler.rollout import Overrides
 
 
 def to_patch(given: argparse.Namespace) -> int:
-    """Print the edit that gives routes.yaml the stages in force; with ``--write`` make it.
+    """Print the edit that has routes.yaml say what is in force; with ``--write`` make it.
 
-    Exit 1: nothing to write, or the file can't carry it.
+    What can be written is; what can't is named on standard error, with why. Exit 1: nothing to
+    write, or the file can't carry a stage or a priority.
     """
     if given.value:
         complain("a TARGET is not for --to-patch: it writes what is in force")
@@ -23,37 +25,38 @@ def to_patch(given: argparse.Namespace) -> int:
         if status:
             complain(str(told.get("error")))
         return 2
-    stages = Overrides.parse(told).stages(given.route or "")
-    if not stages:
-        where = "any route" if given.route is None else given.route
-        return _refuse(given, f"no stage of {where} is overridden now: nothing to write")
     snapshot = load_or_say(given)
     if isinstance(snapshot, int):
         return snapshot
+    found = for_good(snapshot, Overrides.parse(told), given.route)
+    if not found.words and not found.left_out:
+        what = "nothing" if given.route is None else f"nothing of {given.route}"
+        return _refuse(given, f"{what} is overridden now: nothing to write")
     try:
-        patches, _ = patch(snapshot, stages)
         if given.write:
-            write(patches, snapshot.root)
+            write(found.patches, snapshot.root)
     except Unpatchable as why:
         return _refuse(given, str(why))
     except OSError as problem:
         return _refuse(given, f"{problem.filename}: {problem.strerror}")
-    _tell(given, patches, stages)
-    return 0
+    _tell(given, found)
+    return 0 if found.words and not any(one.odd for one in found.left_out) else 1
 
 
-def _tell(given: argparse.Namespace, patches: list[Patch], stages: dict[str, Stage]) -> None:
-    diff = "".join(one.diff() for one in patches)
+def _tell(given: argparse.Namespace, found: ForGood) -> None:
     if given.json:
-        words = {key: str(stage) for key, stage in stages.items()}
-        answer({"stages": words, "patch": diff, "written": given.write})
+        answer({**found.json(), "written": given.write})
         return
-    print(diff, end="")
-    if not patches:
+    print(found.diff, end="")
+    for one in found.left_out:
+        complain(f"left out: {one}")
+    if not found.words:
+        complain("nothing to write")
+    elif not found.patches:
         complain("routes.yaml says the same already")
     elif given.write:
         complain(
-            f"wrote {count(len(patches), 'file')}: the site reads it within a second",
+            f"wrote {count(len(found.patches), 'file')}: the site reads it within a second",
             hint="the override wins until it ends; take it back with strangler undo",
         )
 

@@ -248,16 +248,6 @@ class Overrides:
         override = self.by_place.get(("stage", f"route:{key}"))
         return file if override is None else override.stage
 
-    def stages(self, key: str = "") -> dict[str, Stage]:
-        """Return by route every stage that is said, or that of the route *key* alone."""
-        return {
-            route: one.stage
-            for one in self
-            if one.kind == "stage"
-            and (route := one.subject.removeprefix("route:"))
-            and key in ("", route)
-        }
-
     def frozen(self) -> bool:
         """Tell whether no timer and no gate may move a stage now."""
         return self.of("freeze", SITE) is not None

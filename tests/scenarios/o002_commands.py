@@ -305,7 +305,7 @@ def test_a_toggle_becomes_the_files_own_word(edge: Edge, typed: Any) -> None:
     try:
         code, _, said = typed("toggle", "/busca/**", "--to-patch")
         assert code == 1
-        assert "no stage of /busca/** is overridden now" in said
+        assert "nothing of /busca/** is overridden now: nothing to write" in said
         assert typed("toggle", "/busca/**", "canary", "10%", *WHY)[0] == 0
         code, diff, _ = typed("toggle", "--to-patch")
         assert code == 0
@@ -320,13 +320,48 @@ def test_a_toggle_becomes_the_files_own_word(edge: Edge, typed: Any) -> None:
         until(lambda: listed(edge)["overrides"][0]["conflict"] is not None)
         told = json.loads(typed("toggle", "--to-patch", "--json")[1])
         assert told["patch"] == ""
-        assert told["stages"] == {"/busca/**": "canary 10%"}
+        assert told["routes"] == {"/busca/**": {"stage": "canary 10%"}}
+        assert (told["written"], told["left_out"]) == (False, [])
         assert typed("undo", *WHY)[0] == 0
         rows = json.loads(typed("routes", "--json")[1])["routes"]
         assert next(r for r in rows if r["key"] == "/busca/**")["stage"] == "canary 10%"
     finally:
         file.write_text(before)
         until(lambda: "canary" not in str(call(edge, "GET", "/routes")[1]))
+
+
+def test_what_the_file_cannot_say_is_named_and_keeps_nothing_else_out(
+    edge: Edge, typed: Any
+) -> None:
+    file = edge.folder / "routes.yaml"
+    before = file.read_text()
+    try:
+        file.write_text(before.replace("routes:\n", "routes:\n  /short/**: busca\n"))
+        until(lambda: "/short/**" in str(call(edge, "GET", "/routes")[1]))
+        for words in (
+            ("toggle", "/short/**", "legacy"),
+            ("toggle", "/busca/**", "canary", "10%"),
+            ("priority", "/busca/**", "low"),
+            ("drain", "busca"),
+        ):
+            assert typed(*words, *WHY)[0] == 0
+        file.write_text(before)
+        until(lambda: "/short/**" not in str(call(edge, "GET", "/routes")[1]))
+        code, diff, said = typed("toggle", "--to-patch", "--write")
+        assert code == 1, "not all that the file has a word for is in it"
+        assert "stage: canary 10%" in diff
+        assert "priority: low" in diff
+        assert "left out: stage legacy of /short/**: no such route in routes.yaml any more" in said
+        assert "left out: drain on of upstream:busca: the file has no word for it" in said
+        assert "wrote 1 file" in said
+        code, diff, said = typed("toggle", "/short/**", "--to-patch")
+        assert (code, diff) == (1, "")
+        assert "nothing to write" in said
+        until(lambda: "canary" in str(call(edge, "GET", "/routes")[1]))
+    finally:
+        file.write_text(before)
+        until(lambda: "canary" not in str(call(edge, "GET", "/routes")[1]))
+        assert call(edge, "POST", "/overrides/clear", {"all": True, "reason": "over"})[0] == 200
 
 
 @pytest.mark.parametrize(

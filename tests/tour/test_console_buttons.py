@@ -207,7 +207,7 @@ def test_what_is_in_force_is_written_into_the_file_by_an_edit_to_copy(
         )
         told = call(edge, "GET", "/overrides/patch")[1]
         assert copied.replace("\r\n", "\n") == told["patch"]
-        assert told["stages"] == {ROUTE: "live"}
+        assert told["routes"] == {ROUTE: {"stage": "live"}}
         press(reader, Keys.ESCAPE)
     assert edge.config.read_text() == before
     assert call(edge, "GET", "/overrides/patch?route=/nothing")[0] == 404

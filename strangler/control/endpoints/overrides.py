@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
-from strangler.config.patch import Unpatchable, patch
+from strangler.config.for_good import for_good
 from strangler.control.choice import owners_of, read_choice, read_reason, refuse_unknown
 from strangler.control.endpoint import Endpoint, Parameter
 from strangler.control.handler import Handler, Rejected
@@ -111,18 +111,13 @@ async def _preview(asked: Handler) -> Told:
 
 async def _patch(asked: Handler) -> Told:
     """Tell the edit that makes what is in force the file's own; the same as `--to-patch` prints."""
-    snapshot, key = asked.view.snapshot, asked.get_query_argument("route", "", strip=False)
-    stages = asked.view.overrides.overrides.stages(key)
-    if not stages:
-        raise Rejected(404, f"no stage of {key[:200] or 'any route'} is overridden now")
-    try:
-        patches, _ = await asyncio.get_running_loop().run_in_executor(None, patch, snapshot, stages)
-    except Unpatchable as why:
-        raise Rejected(409, str(why)) from None
-    return {
-        "stages": {route: str(stage) for route, stage in stages.items()},
-        "patch": "".join(one.diff() for one in patches),
-    }
+    key = asked.get_query_argument("route", None, strip=False)
+    found = await asyncio.get_running_loop().run_in_executor(
+        None, for_good, asked.view.snapshot, asked.view.overrides.overrides, key
+    )
+    if not found.words and not found.left_out:
+        raise Rejected(404, f"nothing of {'any route' if key is None else key[:200]} is overridden")
+    return found.json()
 
 
 def _may(asked: Handler) -> Any:
@@ -173,6 +168,11 @@ _OVERRIDE: Final = {
     },
     "required": ["id", "kind", "subject", "value", "author", "reason", "created", "expires"],
 }
+_LEFT_OUT: Final = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("kind", "subject", "why")},
+    "required": ["kind", "subject", "value", "why"],
+}
 _DONE: Final = {
     "version": {"type": "integer"},
     "workers": {"type": "string", "pattern": "^[0-9]+/[0-9]+$"},
@@ -199,15 +199,20 @@ ROWS: Final = (
         method="GET",
         path="/-/overrides/patch",
         answer=_patch,
-        doc="the edit of routes.yaml that makes the stages in force its own; changes nothing",
+        doc="the edit of routes.yaml that makes the stages and priorities in force its own, and "
+        "which overrides it leaves out, with why; changes nothing",
         access="viewer",
-        query=(Parameter(name="route", doc="a route's key; without it, every stage in force"),),
+        query=(Parameter(name="route", doc="a route's key; without it, all that is in force"),),
         told={
             "type": "object",
-            "properties": {"stages": {"type": "object"}, "patch": {"type": "string"}},
-            "required": ["stages", "patch"],
+            "properties": {
+                "routes": {"type": "object"},
+                "patch": {"type": "string"},
+                "left_out": {"type": "array", "items": _LEFT_OUT},
+            },
+            "required": ["routes", "patch", "left_out"],
         },
-        also=(404, 409),
+        also=(404,),
     ),
     Endpoint(
         method="GET",

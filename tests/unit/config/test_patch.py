@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stage written into routes.yaml: one small edit, and everything else as it was."""
+"""A word of a route written into routes.yaml: one small edit, and everything else as it was."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from strangler.config import load
-from strangler.config.patch import Unpatchable, patch, write
+from strangler.config.patch import Patched, Unpatchable, Word, patch, write
+from strangler.config.snapshot import Snapshot
 from strangler.rollout import parse_stage
 
 HEAD = """\
@@ -26,19 +27,27 @@ routes:
 """
 
 
+PRESET = "presets:\n  humble: {priority: low}\n"
+
+
 def site(folder: Path, routes: str, head: str = HEAD) -> Path:
     file = folder / "routes.yaml"
     file.write_bytes((head + routes).encode())
     return file
 
 
+def staged(snapshot: Snapshot, stages: dict[str, str]) -> Patched:
+    return patch(snapshot, [Word(key, "stage", parse_stage(one)) for key, one in stages.items()])
+
+
 def patched(file: Path, key: str, stage: str) -> str:
     """Return the text of *file* after the patch, which must mean what it should."""
     snapshot = load(file)
-    patches, after = patch(snapshot, {key: parse_stage(stage)})
-    write(patches, snapshot.root)
+    done = staged(snapshot, {key: stage})
+    assert not done.refused
+    write(done.patches, snapshot.root)
     again = load(file)
-    assert again.hash == after.hash
+    assert again.hash == done.snapshot.hash
     found = next(route for route in again.routes if route.key == key)
     assert str(found.stage) == str(parse_stage(stage))
     return file.read_bytes().decode().partition("# everything")[2].lstrip("\r\n")
@@ -122,7 +131,7 @@ def test_a_file_that_is_included_is_the_one_edited(tmp_path):
     other = tmp_path / "routes.d" / "search.yaml"
     text = "\ufeffprefix: /busca\nroutes:\n  /busca/**: busca\n"
     other.write_text(text)
-    patches, _ = patch(load(file), {"/busca/**": parse_stage("legacy")})
+    patches = staged(load(file), {"/busca/**": "legacy"}).patches
     assert [one.file for one in patches] == ["routes.d/search.yaml"]
     write(patches, str(file))
     assert other.read_text() == text.replace("busca\n", "busca\n").replace(
@@ -132,8 +141,7 @@ def test_a_file_that_is_included_is_the_one_edited(tmp_path):
 
 def test_several_at_once_and_the_diff(tmp_path):
     file = site(tmp_path, "  /busca/**: busca\n  /a: {to: busca, stage: shadow 1%}  # one\n")
-    stages = {"/busca/**": parse_stage("live"), "/a": parse_stage("canary 2%")}
-    [one], _ = patch(load(file), stages)
+    [one] = staged(load(file), {"/busca/**": "live", "/a": "canary 2%"}).patches
     added = [line for line in one.diff().splitlines() if line[:1] in "+-"]
     assert added == [
         "--- a/routes.yaml",
@@ -141,14 +149,14 @@ def test_several_at_once_and_the_diff(tmp_path):
         "-  /a: {to: busca, stage: shadow 1%}  # one",
         "+  /a: {to: busca, stage: canary 2%}  # one",
     ]
-    assert patch(load(file), {"/busca/**": parse_stage("live")})[0] == []
+    assert staged(load(file), {"/busca/**": "live"}).patches == ()
 
 
 @pytest.mark.parametrize(
     ("routes", "key", "stage", "said"),
     [
         ("", "/**", "live", "live needs a service, and `to` names none"),
-        ("", "/no", "live", "no such route in routes.yaml"),
+        ("", "/no", "live", "no such route in routes.yaml any more"),
         (
             "  /a: {redirect: /b, status: 301}\n",
             "/a",
@@ -158,20 +166,65 @@ def test_several_at_once_and_the_diff(tmp_path):
     ],
 )
 def test_what_the_file_cannot_carry(tmp_path, routes, key, stage, said):
-    with pytest.raises(Unpatchable, match=said):
-        patch(load(site(tmp_path, routes)), {key: parse_stage(stage)})
+    done = staged(load(site(tmp_path, routes)), {key: stage})
+    [(word, why)] = done.refused.items()
+    assert (word.route, done.patches) == (key, ())
+    assert said in why
+
+
+def test_what_the_file_cannot_carry_keeps_nothing_else_out_of_it(tmp_path):
+    file = site(tmp_path, "  /a: busca\n  /b: busca\n")
+    stages = {"/a": "shadow 5%", "/gone": "legacy", "/**": "live", "/b": "legacy"}
+    done = staged(load(file), stages)
+    assert [word.route for word in done.refused] == ["/gone", "/**"]
+    write(done.patches, str(file))
+    assert {one.key: str(one.stage) for one in load(file).routes} == {
+        "/**": "legacy",
+        "/a": "shadow 5%",
+        "/b": "legacy",
+    }
+
+
+@pytest.mark.parametrize("word", ["low", "normal", "high"])
+@pytest.mark.parametrize(
+    "routes",
+    [
+        *[case[0] for case in CASES.values()],
+        "  /busca/**: {to: busca, priority: low}\n",
+        "  /busca/**: {use: humble, to: busca}\n",
+        "  /busca/**:\n    to: busca\n    priority: high  # the front page\n",
+    ],
+)
+def test_a_priority_is_written_into_every_form(tmp_path, routes, word):
+    file = site(tmp_path, routes, HEAD.replace("presets:\n", PRESET))
+    done = patch(load(file), [Word("/busca/**", "priority", word)])
+    assert not done.refused
+    write(done.patches, str(file))
+    found = next(route for route in load(file).routes if route.key == "/busca/**")
+    assert found.priority == word
+    assert file.read_text().count("#") == (HEAD + routes).count("#")
+
+
+def test_a_stage_and_a_priority_of_one_route_are_one_edit(tmp_path):
+    file = site(tmp_path, "  /busca/**: busca\n")
+    words = [
+        Word("/busca/**", "stage", parse_stage("legacy")),
+        Word("/busca/**", "priority", "low"),
+    ]
+    [one] = patch(load(file), words).patches
+    assert "+  /busca/**: {to: busca, priority: low, stage: legacy}" in one.diff()
 
 
 def test_a_service_alone_has_no_legacy_to_go_back_to(tmp_path):
     head = 'version: 1\nupstreams:\n  busca: {url: "http://127.0.0.1:8103"}\nroutes:\n'
     file = site(tmp_path, "  /**: busca # everything\n", head)
-    with pytest.raises(Unpatchable, match=r"/\*\*: legacy needs an upstream with role legacy"):
-        patch(load(file), {"/**": parse_stage("legacy")})
+    [why] = staged(load(file), {"/**": "legacy"}).refused.values()
+    assert "legacy needs an upstream with role legacy" in why
 
 
 def test_a_file_that_changed_meanwhile_is_left_alone(tmp_path):
     file = site(tmp_path, "  /busca/**: busca\n")
-    patches, _ = patch(load(file), {"/busca/**": parse_stage("legacy")})
+    patches = staged(load(file), {"/busca/**": "legacy"}).patches
     edited = file.read_text() + "# somebody was here\n"
     file.write_text(edited)
     with pytest.raises(Unpatchable, match="has changed meanwhile"):
@@ -186,7 +239,7 @@ def test_a_link_and_the_mode_are_kept(tmp_path):
     target.chmod(0o640)
     link = tmp_path / "routes.yaml"
     link.symlink_to(target)
-    patches, _ = patch(load(link), {"/busca/**": parse_stage("legacy")})
+    patches = staged(load(link), {"/busca/**": "legacy"}).patches
     write(patches, str(link))
     assert link.is_symlink()
     assert target.stat().st_mode & 0o777 == 0o640

@@ -124,9 +124,9 @@ export function RouteRow({ route, state }) {
 export function Overrides({ state, route }) {
   const about = route && ["site", `route:${route.key}`, ...[route.service, route.legacy].flatMap((name) => [`upstream:${name}`, `endpoint:${name}`])];
   const shown = route ? state.overrides.filter((one) => about.includes(one.subject.startsWith("endpoint:") ? one.subject.split(" ")[0] : one.subject)) : state.overrides;
-  const stages = !route && shown.some((one) => one.kind === "stage");
+  const lasting = !route && shown.some((one) => one.kind === "stage" || one.kind === "priority");
   if (!shown.length && (route || state.store.ok)) return null;
-  return html`<${Section} id="overrides" title="In force by an operator" aside=${stages ? html`<button type="button" class="small" onClick=${() => act("file")}>Into the file …</button>` : ""}>
+  return html`<${Section} id="overrides" title="In force by an operator" aside=${lasting ? html`<button type="button" class="small" onClick=${() => act("file")}>Into the file …</button>` : ""}>
     ${!state.store.ok && html`<p class="trouble">Nothing new can be recorded: ${state.store.why}. What is in force stays so.</p>`}
     <ul class="rows">
       ${shown.map(

@@ -90,16 +90,19 @@ function Next({ told, now }) {
 }
 
 function Buttons({ route, state }) {
-  const mine = state.overrides.find((one) => one.kind === "stage" && one.subject === `route:${route.key}`);
+  const own = state.overrides.filter((one) => one.subject === `route:${route.key}`);
+  const mine = own.find((one) => one.kind === "stage");
+  // What routes.yaml has the same word for.
+  const lasting = mine || own.some((one) => one.kind === "priority");
   const upstream = state.upstreams.find((one) => one.name === (route.service || route.legacy));
   const moves = route.service && route.legacy && route.stage.file !== "retired";
   if (!may(state.me, route)) {
     return html`<${OnlyViews} me=${state.me} on=${route} />
-      ${mine && html`<div class="buttons"><button type="button" onClick=${() => act("file", route)}>See it as an edit of the file …</button></div>`}`;
+      ${lasting && html`<div class="buttons"><button type="button" onClick=${() => act("file", route)}>See it as an edit of the file …</button></div>`}`;
   }
   return html`<div class="buttons" role="group" aria-label="What to do with this route">
     ${mine && html`<button type="button" class="primary" onClick=${() => undo(mine)}>Undo: ${spoken(mine.value)}<small>${left(mine.expires, state.time)}</small></button>`}
-    ${mine && html`<button type="button" onClick=${() => act("file", route)}>Write into the file …</button>`}
+    ${lasting && html`<button type="button" onClick=${() => act("file", route)}>Write into the file …</button>`}
     ${moves && route.stage.effective !== "legacy" && html`<button type="button" class="danger" onClick=${() => act("legacy", route)}>Back to legacy</button>`}
     ${moves && html`<button type="button" onClick=${() => act("promote", route)}>Promote …</button>
       <${Do} name="hold" on=${route} state=${state}>Hold …<//>
