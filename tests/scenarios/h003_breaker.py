@@ -110,12 +110,21 @@ def test_a_failed_probe_opens_it_again(running, origin):
     edge.get("/s/1").expect(503)
 
 
-def test_answers_that_break_off_in_their_content_open_it(running, origin):
+@pytest.mark.parametrize(
+    ("status", "retry"),
+    [
+        ("200 OK", "none"),
+        ("404 Not Found", "none"),
+        ("501 Not Implemented", "none"),
+        ("404 Not Found", {"tries": 0, "when": [404]}),
+    ],
+)
+def test_answers_that_break_off_in_their_content_open_it(status, retry, running, origin):
     """The reader of such an answer can't be helped any more; the next ones can."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
-    origin.forget().answers(head + b"abc", close())
+    origin.forget().answers(*cut(status))
     service = {"url": origin, "breaker": {**BREAKER, "errors": "90%", "retry_in": "9s..9s"}}
-    edge = site(running, {"legacy": legacy(), "materia": service})
+    routes = {"/**": "legacy", "/s/**": {"to": "materia", "fallback": [], "retry": retry}}
+    edge = site(running, {"legacy": legacy(), "materia": service}, routes)
     for number in range(6):
         with edge.client() as client, pytest.raises(Truncated):
             client.get(f"/s/{number}")
@@ -124,16 +133,17 @@ def test_answers_that_break_off_in_their_content_open_it(running, origin):
     assert len(origin.requests) == 6
 
 
-def cut(status: str = "200 OK") -> tuple[object, ...]:
+def cut(status: str) -> tuple[object, ...]:
     return f"HTTP/1.1 {status}\r\nContent-Length: 9\r\n\r\nabc".encode(), close()
 
 
-def test_a_probe_whose_content_is_cut_has_failed(running, origin):
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
+def test_a_probe_whose_content_is_cut_has_failed(status, running, origin):
     """It began well, as the answers did that opened the breaker."""
     service = {"url": origin, "breaker": {**BREAKER, "retry_in": "300ms..500ms"}}
     edge = site(running, {"legacy": legacy(), "materia": service})
     open_it(edge, origin)
-    origin.forget().answers(*cut())
+    origin.forget().answers(*cut(status))
     for _ in range(3):
         lines, seen = len(edge.lines), len(origin.requests)
         until(lambda seen=seen: asked(edge, origin) > seen)

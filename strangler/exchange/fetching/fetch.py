@@ -367,15 +367,25 @@ class Fetch:
         return framed + last_chunk(self._trailers) if self._body_ended else framed
 
     def _tries_again(
-        self, failure: str | int, *, connecting: bool = False, retry_after: float | None = None
+        self,
+        failure: str | int,
+        *,
+        connecting: bool = False,
+        retry_after: float | None = None,
+        whole: bool = True,
     ) -> bool:
-        """Count a failed attempt; begin another one, now or later, if there may be one."""
+        """Count a failed attempt; begin another one, now or later, if there may be one.
+
+        *whole*: nothing more is to come of its answer.
+        """
         upstream, endpoint = self.upstream, self.endpoint
         assert endpoint is not None
         now = monotonic()
         sick = is_failure(failure)
         if sick:
             upstream.endpoint_failed(endpoint, now, connecting=connecting)
+        else:  # a 404 that the route tries again is an answer all the same
+            endpoint.standing.succeeded(now)
         if endpoint not in self._tried:
             self._tried = (*self._tried, endpoint)
         decision = decide(
@@ -399,7 +409,7 @@ class Fetch:
             # One endpoint's refusal is not the upstream's, while it has others.
             self._drop_permit()
         else:
-            self._count(sick, now)
+            self._count(sick, now, whole or decision.again)
         if not decision.again:
             return False
         if self.sent:
@@ -417,7 +427,8 @@ class Fetch:
     def _count(self, sick: bool, now: float, whole: bool = True) -> None:
         """Tell the breaker, and who heeds it, of an attempt's outcome.
 
-        *whole*: nothing can come of it any more that says otherwise.
+        *whole*: nothing can come of it any more that says otherwise. Else the breaker hears of the
+        content too, when it has ended.
         """
         terms, took = self.terms, now - self._began
         circuit, heeds = terms.circuit, self.upstream.heeds
@@ -427,6 +438,7 @@ class Fetch:
                 circuit.failed(permit, now)
             else:
                 circuit.succeeded(permit, now, took, whole)
+                self._spent = 0 if whole else permit
         if heeds is not None:
             heeds.answered(terms.kind, took, sick, now)
 
@@ -437,8 +449,6 @@ class Fetch:
 
     def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
         if head.status < 400:
-            if not body.ended:
-                self._spent = self._permit
             self._went_well(body.ended)
         elif self._went_badly(head, body, payload):
             return
@@ -460,7 +470,7 @@ class Fetch:
         self.cancel()
         self._sink.fetch_failed(AttemptFailed("proxy_internal_error", "a bug in the edge"))
 
-    def _went_well(self, whole: bool = True) -> None:
+    def _went_well(self, whole: bool) -> None:
         now = monotonic()
         assert self.endpoint is not None
         self.endpoint.standing.succeeded(now)
@@ -490,10 +500,10 @@ class Fetch:
                 self.upstream.endpoint_failed(self.endpoint, now)
                 self._count(True, now)
             else:
-                self._went_well()
+                self._went_well(body.ended)
             return False
         retry_after = parse_retry_after(head.get(b"retry-after"), time())
-        if not self._tries_again(status, retry_after=retry_after):
+        if not self._tries_again(status, retry_after=retry_after, whole=body.ended):
             return False
         connection, self._connection = self._connection, None
         if body.ended:
@@ -504,7 +514,7 @@ class Fetch:
 
     def again(self, body: Body) -> None:
         """Drop the answer that *body* is of, and make the request anew from the start."""
-        self._went_well()
+        self._went_well(True)
         connection, self._connection = self._connection, None
         if not body.ended and connection is not None:
             connection.cancel()
@@ -545,7 +555,7 @@ class Fetch:
     def upgraded(self, head: ResponseHead, ahead: bytes) -> None:
         self._started = True
         self.upstream.succeeded += 1
-        self._went_well()
+        self._went_well(True)
         self._sink.upgraded(head, ahead)
 
     def tunnel_received(self, data: bytes) -> None:

@@ -95,12 +95,17 @@ class _CopyFetch(Fetch):
         super().start()
 
     def _tries_again(
-        self, failure: str | int, *, connecting: bool = False, retry_after: float | None = None
+        self,
+        failure: str | int,
+        *,
+        connecting: bool = False,
+        retry_after: float | None = None,
+        whole: bool = True,
     ) -> bool:
         self._count(is_failure(failure), time.monotonic())
         return False
 
-    def _went_well(self, whole: bool = True) -> None:
+    def _went_well(self, whole: bool) -> None:
         self._count(False, time.monotonic(), whole)
 
     def _broke_off(self) -> None:
@@ -111,7 +116,7 @@ class _CopyFetch(Fetch):
     def _went_badly(self, head: ResponseHead, body: Body, payload: bytes) -> bool:
         if head.status == 401 and renews(self, head, body):
             return True
-        self._count(is_failure(head.status), time.monotonic())
+        self._count(is_failure(head.status), time.monotonic(), body.ended)
         return False
 
     def _fail(self, error: AttemptFailed) -> None:

@@ -235,19 +235,23 @@ def test_a_failed_copy_is_nobodys_failure(tmp_path):
     told(tmp_path, story)
 
 
-def test_a_copy_that_breaks_off_is_nobodys_failure_either(tmp_path):
+@pytest.mark.parametrize("status", [b"200 OK", b"404 Not Found"])
+def test_a_copy_that_breaks_off_is_a_failure_of_copies_alone(status, tmp_path):
     async def story(site):
         await site.get("/live/1")  # a reader's good answer, from the endpoint that copies ask
         await site.until(lambda: site.counts("/live/**")["equal"] == 1)
         window = site.edge.view.upstreams["materia"].endpoints[0].standing.window
         before = window.counts(now := time.monotonic())
         assert before[0] == 1
-        half = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"
+        half = b"HTTP/1.1 %b\r\nContent-Length: 100\r\n\r\nhalf" % status
         site.service.answers(half, close())
         for number in range(3):
             await site.get(f"/s/{number}")
         await site.until(lambda: site.counts()["failed"] == 3)
         assert window.counts(now) == before
+        circuit = site.edge.shadows._circuits["materia"]
+        attempts, failures = circuit.breaker.counts(time.monotonic())
+        assert failures == 3 and attempts >= 3
 
     told(tmp_path, story)
 
