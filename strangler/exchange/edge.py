@@ -284,16 +284,16 @@ class Edge:
         exchange.trace = trace
         if trusted:
             exchange.trust(self.trusts)
-        if plan.special:
-            if plan.maintenance is not None or plan.route.action != "proxy":
-                exchange.answer_itself(plan, match)
-                return None
-            plan = self._strike(plan)
+        if plan.special and (plan.maintenance is not None or plan.route.action != "proxy"):
+            exchange.answer_itself(plan, match)
+            return None
         if self.short and self.relief.lets_go(exchange, plan):
             return None
         decision = plan.decision
         if decision is None:
             decision = decide_canary(self, plan, head, exchange)
+        if plan.special:
+            plan = self._strike(plan, decision)
         if plan.copying is not None:
             self.shadows.sample(exchange, plan, decision)
         try:
@@ -301,9 +301,14 @@ class Edge:
         except AmbiguousPath as error:
             return self._refuse(exchange, error)
 
-    def _strike(self, plan: Plan) -> Plan:
-        """Return *plan*, or what the fault that an operator has ordered makes of it."""
+    def _strike(self, plan: Plan, decision: Decision) -> Plan:
+        """Return *plan*, or what the fault that an operator has ordered makes of it.
+
+        It tries the service, and the ladder below: Django's readers of a canary have none.
+        """
         assert plan.fault is not None
+        if decision.target == "legacy" and plan.stage.word == "canary":
+            return plan
         fault = chaos.strike((plan.fault,), time.time(), random())
         if fault is None:
             return plan

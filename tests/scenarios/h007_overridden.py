@@ -61,6 +61,8 @@ def inside(legacy, one, other):
         "/alone/**": {"to": "materia", "fallback": []},
         "/c/**": {"to": "materia", "cache": CACHE, "fallback": ["page:sorry.html"]},
         "/struck/**": {"to": "materia", "breaker": {"min_requests": 3}},
+        "/half/**": {"to": "materia", "stage": "canary 50%"},
+        "/shadowed/**": {"to": "materia", "stage": "shadow 100%"},
         "/moved": {"redirect": "/r/"},
     }
     tiers = {"archive": {"store": "memory"}, "shared": "none"}
@@ -356,6 +358,27 @@ def test_only_a_share_is_struck_and_a_wrong_order_strikes_nobody(inside):
     for order in (fault("abort", 200), fault("melt", 1), {"kind": "abort"}):
         inside.override("fault", ROUTE, order)
         inside.get("/r/1").expect(200, body="materia")
+
+
+def test_a_fault_on_a_canary_leaves_djangos_readers_alone(inside, legacy, one, other):
+    """They are most of the route's, and have no ladder: it is the service that is tried."""
+    struck = inside.do(inside.edge.status).get("struck", {}).get("/half/**", 0)
+    inside.override("fault", "route:/half/**", fault("abort", 500))
+    seen = [inside.get(f"/half/{number}") for number in range(60)]
+    assert {(one.status, one.text) for one in seen} == {
+        (200, "django"),
+        (500, "500 Internal Server Error"),
+    }
+    failed = sum(one.status == 500 for one in seen)
+    assert inside.do(inside.edge.status)["struck"]["/half/**"] - struck == failed
+    assert len(legacy.requests) == 60 - failed
+
+
+@pytest.mark.parametrize("key", ["/**", "/shadowed/**"])
+def test_a_fault_strikes_django_where_nobody_else_answers(key, inside, legacy):
+    inside.override("fault", f"route:{key}", fault("abort", 500))
+    inside.get(key.replace("**", "x")).expect(500, body="500 Internal Server Error")
+    assert not legacy.requests
 
 
 def test_a_fault_is_held_against_nobody(inside, one, other):
