@@ -7,6 +7,7 @@ asks the cache first, and falls back to being a plain exchange wherever the cach
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from strangler.edge.http1 import Connection
     from strangler.exchange.edge import Edge
 
+_errors = logging.getLogger("strangler.errors")
 
 #: Seconds that a reader waits for another's fetch before it takes something else.
 PATIENCE: Final = 5.0
@@ -214,9 +216,9 @@ class CachedExchange(Exchange):
         if delivery.stop > delivery.start:
             whole = delivery.start == 0 and delivery.stop == len(body)
             content = body if whole else body[delivery.start : delivery.stop]
+        head = self._served_head(delivery.head, stored, told)
         self._status = delivery.status
         self._sent = len(content)
-        head = self._served_head(delivery.head, stored, told)
         self._connection.write(head + content)
         self._end("")
 
@@ -229,16 +231,17 @@ class CachedExchange(Exchange):
         start, stop = 0, None
         if known:
             delivery = deliver(self._head, stored)
-            head, self._status = delivery.head, delivery.status
+            head, status = delivery.head, delivery.status
             start, stop = delivery.start, delivery.stop
         else:
-            head, self._status = stored.head, stored.status
+            head, status = stored.head, stored.status
             if self._head.method == b"HEAD":
                 stop = 0
         chunked = stop is None and self._head.version == 11
         if stop is None and not chunked:
             self._connection.keep_alive = False
         data = self._served_head(head, stored, told, chunked=chunked)
+        self._status = status
         self._connection.write(data)
         self._deliver(stream, start=start, stop=stop, chunked=chunked)
 
@@ -281,6 +284,25 @@ class CachedExchange(Exchange):
         else:
             self._place = 1 << 30
             self.response_started(*answer)
+
+    def stumbled(self) -> None:
+        """End after a bug: with a 500 where nothing has been sent, else so that it looks broken."""
+        self._awaited = None
+        delivery, self._delivery = self._delivery, None
+        try:
+            if delivery is not None:
+                self._sent = delivery.sent
+                delivery.leave()
+            if not self._over and not self._status:
+                self.refuse_begun(RequestRejected(500, "proxy_internal_error"))
+            elif not self._over:
+                self._end_badly("proxy_internal_error")
+        except Exception:
+            _errors.exception("answer.failed")
+        self._over = True
+        self._edge.exchanges.discard(self)
+        if self._connection.receiver is self:
+            self._connection.abort()
 
     # Falling back.
 
@@ -404,8 +426,9 @@ class CachedExchange(Exchange):
         self, stream: Stream, *, start: int = 0, stop: int | None = None, chunked: bool
     ) -> None:
         self._delivery = delivery = Delivery(
-            stream, self._connection, self._delivered, start=start, stop=stop, chunked=chunked
-        )
+            stream, self._connection, self._delivered, self.stumbled,
+            start=start, stop=stop, chunked=chunked,
+        )  # fmt: skip
         delivery.pump()
 
     def _delivered(self, complete: bool) -> None:

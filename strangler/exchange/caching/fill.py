@@ -31,10 +31,10 @@ from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
 from strangler.exchange.caching.copies import Copies, Found, Standby
 from strangler.exchange.caching.parts import completed, joined_with_held
-from strangler.exchange.caching.reader import Reader, Told
+from strangler.exchange.caching.reader import Reader, Told, each
 from strangler.exchange.caching.spill import Spill
 from strangler.exchange.caching.stream import Stream, pour
-from strangler.exchange.fetching.contract import Answer, Fetching
+from strangler.exchange.fetching.contract import Answer, Asking, Fetching
 from strangler.exchange.fetching.traced import maker
 from strangler.exchange.plan import Cached, Plan
 from strangler.resilience.failure import failure_word
@@ -61,7 +61,7 @@ LEASE: Final = 5.0
 HELD_UP: Final = 2.0
 
 
-class Fill:
+class Fill(Asking):
     """A fill of *key* by *request*, as *head* asks for it at *origin* (scheme, authority).
 
     *lookup* and *body*: what the edge tier had · *shared*: others may join · *kind*: on whose
@@ -175,9 +175,18 @@ class Fill:
         """
         copies = self.cache.copies
         if look and copies.below:
-            self._task = self.cache.spawn(self._look(copies, seen))
+            self._task = self.cache.spawn(self._look_on(copies, seen))
         else:
             self._ask()
+
+    async def _look_on(self, copies: Copies, seen: list[Copy] | None) -> None:
+        """Look; who waits must hear of a bug on the way."""
+        try:
+            await self._look(copies, seen)
+        except Exception:
+            _errors.exception("answer.failed")
+            self._drop_fetch()
+            self.fetch_failed(AttemptFailed("proxy_internal_error", "a bug in the edge"))
 
     async def _look(self, copies: Copies, seen: list[Copy] | None) -> None:
         found = await copies.search(self.key, self._cached.policy, self._head.fields, seen)
@@ -187,8 +196,7 @@ class Fill:
             return
         asked = steering(self._head, self._cached.policy)
         if asked is not None and asked.only_if_cached:
-            for reader in self._take_readers():
-                reader.unavailable()
+            each(self._take_readers(), Reader.unavailable)
             self._end()
         elif self._head.method == b"HEAD":
             self._send_on()
@@ -198,10 +206,13 @@ class Fill:
     def _send_on(self) -> None:
         """Let a HEAD go to the upstream as it is: its answer is never stored."""
         stored = self.lookup.stored
-        for reader in self._take_readers():
+
+        def send_on(reader: Reader) -> None:
             if stored is not None:
                 reader.found_stale(Standby(self.lookup, stored, self._body, self._tier))
             reader.alone(self.lookup.forward or "uri-miss", "")
+
+        each(self._take_readers(), send_on)
         self._end()
 
     async def _use(self, found: Found) -> bool:
@@ -223,8 +234,8 @@ class Fill:
             self.lookup, self._body, self._tier = lookup, body, found.name
         if body is not None and lookup.outcome == "stale":
             # Its readers have it at once; what is left of this fill is the refresh.
-            for reader in self._take_readers():
-                self._serve(reader, stored, body, Told(tier=found.name, stale=True))
+            told = Told(tier=found.name, stale=True)
+            each(self._take_readers(), partial(self._serve, stored, body, told))
             self.lookup = lookup._replace(outcome="revalidate", forward="stale")
             if self._head.method == b"HEAD":
                 self._head, self._request = self._head.as_get(), self._request.as_get()
@@ -249,8 +260,8 @@ class Fill:
         self._planned = stored
         self._stream.passing = True
         self.joinable = False
-        for reader in self._take_readers():
-            reader.serve_stream(stored, self._stream, Told(tier=found.name))
+        told = Told(tier=found.name)
+        each(self._take_readers(), lambda reader: reader.serve_stream(stored, self._stream, told))
         if not await pour(rest, self._stream, first):
             self.cache.copies.forget(stored)
         self._end()
@@ -298,24 +309,8 @@ class Fill:
 
     def interim(self, head: ResponseHead) -> None:
         """Pass a 1xx on to the one whose request was sent; it is never stored."""
-        for reader in self.readers:
-            if reader.head is self._head:
-                reader.interim(head)
-
-    def upgraded(self, head: ResponseHead, ahead: bytes) -> None:
-        raise AssertionError("no upgrade is ever asked for")
-
-    def tunnel_received(self, data: bytes) -> None:
-        raise AssertionError("no upgrade is ever asked for")
-
-    def tunnel_ended(self) -> None:
-        raise AssertionError("no upgrade is ever asked for")
-
-    def pause_sending(self) -> None:
-        """Have no body to hold back."""
-
-    def resume_sending(self) -> None:
-        """Have no body to send."""
+        mine = [reader for reader in self.readers if reader.head is self._head]
+        each(mine, lambda reader: reader.interim(head))
 
     def response_started(self, head: ResponseHead, body: Body, payload: bytes) -> None:
         if self._over:
@@ -418,16 +413,21 @@ class Fill:
             self._spill_over()
         own = store.own_lines(shown, shown)
         overtaken = self.overtaken()
-        for number, reader in enumerate(self._take_readers()):
-            if number and self._stream.passing:
+        readers = self._take_readers()
+
+        def serve(reader: Reader) -> None:
+            first = reader is readers[0]
+            if self._stream.passing and not first:
                 # What isn't held goes at the pace of the slowest: nobody sets another's.
                 reader.alone(self.lookup.forward or "uri-miss", "large")
             elif self._suits(planned, reader) and not (overtaken and reader in self._late):
-                told = self._told(collapsed=number > 0)
+                told = self._told(collapsed=not first)
                 told.own = own if reader.head is self._head else b""
                 reader.serve_stream(planned, self._stream, told)
             else:
                 reader.again()
+
+        each(readers, serve)
         self._feed(payload, body)
 
     def _refused(self, reason: Uncacheable, head: ResponseHead, body: Body, payload: bytes) -> None:
@@ -441,17 +441,11 @@ class Fill:
         readers = self._take_readers()
         mine = [reader for reader in readers if reader.head is self._head]
         self._stream.passing = True
-        for reader in mine[:1]:
-            forward = self.lookup.forward or "uri-miss"
-            reader.pass_on(self._upstream, head, self._stream, body, forward, str(reason))
+        forward, why, stream = self.lookup.forward or "uri-miss", str(reason), self._stream
+        each(mine[:1], lambda one: one.pass_on(self._upstream, head, stream, body, forward, why))
         self.cache.fill_over(self)
-        for reader in readers:
-            if reader in mine[:1]:
-                continue
-            if its_own:
-                reader.again()
-            else:
-                reader.alone("uri-miss", str(reason))
+        others = [reader for reader in readers if reader not in mine[:1]]
+        each(others, lambda one: one.again() if its_own else one.alone("uri-miss", why))
         if not mine:
             self.cancel()
         else:
@@ -563,12 +557,13 @@ class Fill:
         """End and hand *stored* out: whom it doesn't suit asks anew, and mustn't find this fill."""
         readers = self._take_readers()
         self._end()
-        for reader in readers:
-            told.own = own if reader.head is self._head else b""
-            self._serve(reader, stored, body, told)
+        each(readers, partial(self._serve, stored, body, told, own=own))
 
-    def _serve(self, reader: Reader, stored: Stored, body: bytes, told: Told) -> None:
+    def _serve(
+        self, stored: Stored, body: bytes, told: Told, reader: Reader, own: bytes = b""
+    ) -> None:
         if self._suits(stored, reader):
+            told.own = own if reader.head is self._head else b""
             reader.serve(stored, body, told)
         else:
             reader.again()
@@ -591,8 +586,7 @@ class Fill:
         self._drop_fetch()
         readers = self._take_readers()
         self._end()
-        for reader in readers:
-            reader.fill_failed(error, failure, whole)
+        each(readers, lambda reader: reader.fill_failed(error, failure, whole))
 
     def _take_readers(self) -> list[Reader]:
         readers, self.readers = self.readers, []

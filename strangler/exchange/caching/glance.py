@@ -20,7 +20,7 @@ from strangler.cache.steering import steering
 from strangler.cache.stored import Stored
 from strangler.cache.tiers.tier import Copy
 from strangler.exchange.caching.copies import Ready
-from strangler.exchange.caching.reader import Told
+from strangler.exchange.caching.reader import Told, each
 
 if TYPE_CHECKING:
     from strangler.exchange.caching.cache import Cache
@@ -40,24 +40,28 @@ class Glance:
         self._moment = cache.copies.memory.moment
         self._climbed: Stored | None = None
         #: With what the edge tier had for each: a look-up, and its stale copy.
-        self._readers: list[tuple[CachedExchange, Lookup, Ready | None]] = []
+        self._readers: dict[CachedExchange, tuple[Lookup, Ready | None]] = {}
 
     def join(self, exchange: CachedExchange, lookup: Lookup, chosen: Ready | None) -> None:
         """Take *exchange* in; *lookup*, *chosen*: what the edge tier had for it."""
-        self._readers.append((exchange, lookup, chosen))
+        self._readers[exchange] = lookup, chosen
         exchange.await_glance(self)
 
     def leave(self, exchange: CachedExchange) -> None:
         """Learn that *exchange* wants no answer any more."""
-        self._readers = [reader for reader in self._readers if reader[0] is not exchange]
+        self._readers.pop(exchange, None)
 
     def told(self, copies: list[Copy] | None) -> None:
         """Serve from *copies* whom they suit; None: the tier can't say at a glance."""
         self._cache.glance_over(self)
-        readers, self._readers = self._readers, []
-        for exchange, lookup, chosen in readers:
+        readers, self._readers = self._readers, {}
+
+        def answer(exchange: CachedExchange) -> None:
+            lookup, chosen = readers[exchange]
             if not copies or not self._serve(exchange, lookup, copies):
                 self._cache.fill(exchange, lookup, chosen, copies)
+
+        each(readers, answer)
 
     def _serve(self, exchange: CachedExchange, lookup: Lookup, copies: list[Copy]) -> bool:
         """Serve *exchange* with a fresh whole one of *copies*; False where none suits it."""

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import logging
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
 
 from strangler.cache.lookup import Forward
 from strangler.cache.stored import Stored
@@ -14,6 +16,8 @@ from strangler.exchange.fetching.contract import Answer
 from strangler.upstream import Upstream
 from strangler.wire.framing import Body
 from strangler.wire.head import RequestHead, ResponseHead
+
+_errors = logging.getLogger("strangler.errors")
 
 
 class Reader(Protocol):
@@ -62,6 +66,22 @@ class Reader(Protocol):
 
         *answer*: the one that the status is of, where it came whole.
         """
+
+    def stumbled(self) -> None:
+        """End, badly where an answer has begun: a bug was met while you were served."""
+
+
+_Who = TypeVar("_Who", bound=Reader)
+
+
+def each(readers: Iterable[_Who], serve: Callable[[_Who], object]) -> None:
+    """Have *serve* serve *readers* one by one: a bug that one meets ends that one alone."""
+    for reader in readers:
+        try:
+            serve(reader)
+        except Exception:
+            _errors.exception("answer.failed")
+            reader.stumbled()
 
 
 class Told:

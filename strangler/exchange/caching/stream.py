@@ -9,6 +9,7 @@ reader is ready. While the body may still be wanted whole, all pieces are held; 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -18,6 +19,8 @@ from strangler.wire.framing import chunk, last_chunk
 
 if TYPE_CHECKING:
     from strangler.edge.http1 import Connection
+
+_errors = logging.getLogger("strangler.errors")
 
 
 class Stream:
@@ -115,7 +118,7 @@ class Delivery:
     """One reader of *stream*: bytes *start* to *stop* of it (None: to its end), framed.
 
     ``at`` is the number of the next piece to take; *done* is called once: True where the body
-    went out as announced.
+    went out as announced. *stumbled* is called instead where a bug is met.
     """
 
     __slots__ = (
@@ -126,6 +129,7 @@ class Delivery:
         "_paused",
         "_skip",
         "_stream",
+        "_stumbled",
         "at",
         "sent",
     )
@@ -135,6 +139,7 @@ class Delivery:
         stream: Stream,
         connection: Connection,
         done: Callable[[bool], None],
+        stumbled: Callable[[], None],
         *,
         start: int = 0,
         stop: int | None = None,
@@ -145,6 +150,7 @@ class Delivery:
         self._stream = stream
         self._connection = connection
         self._done = done
+        self._stumbled = stumbled
         self._skip = start
         self._left = None if stop is None else stop - start
         self._chunked = chunked
@@ -167,7 +173,14 @@ class Delivery:
             self._stream.taken()
 
     def pump(self) -> None:
-        """Send what is there, as far as the reader takes it."""
+        """Send what is there, as far as the reader takes it; a bug on the way ends it alone."""
+        try:
+            self._pump()
+        except Exception:
+            _errors.exception("answer.failed")
+            self._stumbled()
+
+    def _pump(self) -> None:
         stream = self._stream
         if self not in stream.readers:
             return

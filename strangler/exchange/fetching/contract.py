@@ -92,3 +92,24 @@ class Sink(Protocol):
 
     def resume_sending(self) -> None:
         """Learn that the request body may go on."""
+
+
+class Asking:
+    """What a sink does that asks without a body, and for no upgrade."""
+
+    __slots__ = ()
+
+    def upgraded(self, head: ResponseHead, ahead: bytes) -> None:
+        raise AssertionError("no upgrade is ever asked for")
+
+    def tunnel_received(self, data: bytes) -> None:
+        raise AssertionError("no upgrade is ever asked for")
+
+    def tunnel_ended(self) -> None:
+        raise AssertionError("no upgrade is ever asked for")
+
+    def pause_sending(self) -> None:
+        """Have no body to hold back."""
+
+    def resume_sending(self) -> None:
+        """Have no body to send."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from strangler.clock import Waits
 from strangler.errors import AttemptFailed
 from strangler.exchange.fetching.authorized import renews
+from strangler.exchange.fetching.contract import Asking
 from strangler.exchange.fetching.fetch import Fetch, Terms
 from strangler.exchange.fetching.traced import Traced
 from strangler.exchange.plan import Plan
@@ -131,7 +132,7 @@ class _TracedCopy(Traced, _CopyFetch):
     __slots__ = ()
 
 
-class _Copy:
+class _Copy(Asking):
     """A copy under way: the sink of its fetch."""
 
     __slots__ = ("_began", "_fetch", "_gathered", "_head", "_over", "_shadows", "pair", "waits")
@@ -199,21 +200,6 @@ class _Copy:
                 self._shadows.drop(self.pair, "busy")
         else:
             self._failed(error.error)
-
-    def upgraded(self, head: ResponseHead, ahead: bytes) -> None:
-        raise AssertionError("no upgrade is ever copied")
-
-    def tunnel_received(self, data: bytes) -> None:
-        raise AssertionError("no upgrade is ever copied")
-
-    def tunnel_ended(self) -> None:
-        raise AssertionError("no upgrade is ever copied")
-
-    def pause_sending(self) -> None:
-        """Have no body to hold back."""
-
-    def resume_sending(self) -> None:
-        """Have no body to send."""
 
     def _answered(self) -> None:
         assert self._head is not None
