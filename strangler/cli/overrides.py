@@ -190,7 +190,10 @@ def _clear(given: argparse.Namespace, kind: str, subject: str) -> int:
     asked = {"kind": kind, "subject": subject, "reason": given.reason}
     status, told = ask(given, "/-/overrides/clear", asked)
     if told.get("ok") and not told["cleared"] and not given.json:
-        complain(f"no {kind} of {subject} is in force")
+        _, there = ask(given, "/-/overrides")
+        others = [one["subject"] for one in there.get("overrides", ()) if one["kind"] == kind]
+        hint = f"there is one of {', '.join(others)}" if others else None
+        complain(f"no {kind} of {subject} is in force", hint=hint)
         return 1
     if not told.get("ok") or given.json:
         return said(given, status, told)

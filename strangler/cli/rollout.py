@@ -40,7 +40,7 @@ def add_commands(commands: Any) -> None:
     one.set_defaults(run=_back)
 
     one = _verb(commands, "hold", "let a route go no step up for a while", "")
-    one.add_argument("--release", action="store_true", help="end the hold")
+    one.add_argument("--end", "--release", dest="release", action="store_true", help="take it back")
     one.set_defaults(run=_hold)
 
     one = commands.add_parser(

@@ -87,6 +87,9 @@ CODES: Final[dict[str, Code]] = {
         "a journey on two sides",
         "Give the routes of a group the same stage: they share their readers. A warning.",
     ),
+    "S314": Code(
+        "a method that nobody sends", "Correct its spelling; a new method is fine. A warning."
+    ),
 }
 
 

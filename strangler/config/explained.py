@@ -9,7 +9,7 @@ import ipaddress
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from strangler.config.inline import sent_target, target_name
 from strangler.config.snapshot import Endpoint, Route, Snapshot, Upstream
@@ -19,10 +19,12 @@ from strangler.rollout.arm import ARM_COOKIE, forced
 from strangler.rollout.override import scope_of, spoken
 from strangler.routing import Explanation, Match
 from strangler.units import show_percent
-from strangler.wire.head import RequestHead
+from strangler.wire.head import TOKEN, RequestHead
 from strangler.wire.request import Edits, Via, compose, reader_lines
 
 _NONE: Final = Overrides()
+_SENDABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
+"""All that may stand in a request's target as it is."""
 
 
 class NoRequest(Exception):
@@ -46,7 +48,7 @@ def read_request(
         if "://" in url:
             parts = urlsplit(url)
             scheme, authority = parts.scheme.lower(), parts.netloc
-            target = url.split("://", 1)[1].removeprefix(authority).partition("#")[0]
+            target = url.split("://", 1)[1].removeprefix(authority)
             if not target.startswith("/"):
                 target = "/" + target
     except ValueError:
@@ -55,6 +57,14 @@ def read_request(
         raise NoRequest(f"expected an http or https URL, got {url}")
     if "://" not in url and not url.startswith("/") and url != "*":
         raise NoRequest(f"expected a path or a URL, got {url}; write /{url}")
+    if "://" in url and not authority:
+        raise NoRequest(f"expected a URL with a host, got {url}")
+    if not TOKEN.fullmatch(method.encode("utf-8", "replace")):
+        raise NoRequest(f"expected a method such as GET, got {method}")
+    target = target.partition("#")[0]  # what follows is the browser's own
+    sendable = quote(target, safe=_SENDABLE, errors="surrogateescape")
+    if sendable != target:
+        raise NoRequest(f"expected a path as browsers send it, got {url}; write {sendable}")
     try:
         ipaddress.ip_address(client)
     except ValueError:
@@ -197,7 +207,7 @@ def _decide(
     key = sticky(by, head, client.encode())
     share = f"buckets below {stage.share} of 10000 get the service"
     if key is None:
-        return "legacy", f"{share}; a reader without {by} gets a cookie, and so a bucket"
+        return "legacy", f"{share}; who has none yet gets a cookie, and so a bucket"
     number = bucket(key, salt)
     return decide(stage, number).target, f"bucket {number}; {share}"
 

@@ -26,6 +26,12 @@ _PROXY_ONLY: Final = frozenset(
     ("stage", "rewrite", "strip", "use", *(o.name for o in POLICIES if o.name != "headers"))
 )
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_METHODS: Final = (
+    *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "CONNECT", "TRACE"),
+    *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH"),
+    *("LINK", "UNLINK", "PURGE", "BAN"),
+)
+"""What programs send; any other is taken as well, but may be one of these written wrongly."""
 
 
 @dataclass(slots=True)
@@ -96,6 +102,11 @@ class Routes:
             message = f"expected {error.expected}, got {printable(error.got)}"
             self.ctx.report(place, path, "S301", message, error.hint or None)
             return None
+        for method in sorted(one.decode() for one in parsed.methods):
+            hint = None if method in _METHODS else did_you_mean(method, _METHODS)
+            if hint is not None:
+                message = f"nothing known sends the method {method}"
+                self.ctx.report(key.place, path, "S314", message, hint, severity="warning")
         if file.included and not any(_owns(prefix.value, parsed) for prefix in file.prefixes):
             wanted = " or ".join(prefix.shown for prefix in file.prefixes)
             if file.prefixes:

@@ -377,6 +377,15 @@ class Route:
             return f"{value} needs copies, and nothing of this route is kept (cache: none)"
         return ""
 
+    def asks(self, stage: Stage) -> tuple[str, ...]:
+        """Return the upstreams that answer its readers at *stage*; fallbacks aren't counted."""
+        if self.action != "proxy":
+            return ()
+        of_legacy = stage.word in ("legacy", "shadow", "canary")
+        of_service = stage.word in ("canary", "live", "sealed", "retired")
+        sides = (self.legacy if of_legacy else None, self.upstream if of_service else None)
+        return tuple(name for name in sides if name is not None)
+
     def fallback_at(self, stage: Stage) -> Fallback:
         """Return the ladder while *stage* is the effective one: from sealed on without legacy."""
         if stage == self.stage:

@@ -236,7 +236,8 @@ class Book:
         if id_ is None:
             own = next((one for one in overrides if one.author == asker.who), None)
             if own is None:
-                raise Rejected(404, f"no override by {asker.who} is in force")
+                hint = "; name another's by its id" if len(overrides) else ""
+                raise Rejected(404, f"no override by {asker.who} is in force{hint}")
             return own
         one = overrides.find(id_)
         if one is None:

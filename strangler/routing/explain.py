@@ -7,7 +7,7 @@ Written without the compiled trie, straight from the rules: slower, and the trie
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from .head import Head
@@ -91,7 +91,10 @@ def explain(table: Table[Any], head: Head) -> Explanation:
         table.match(head)
     except AmbiguousPath as refusal:
         ambiguous = refusal.detail
-    winner = taking[0][1] if taking and ambiguous is None else None
+    winner = None
+    if taking and ambiguous is None:
+        winner = replace(taking[0][1], why="takes the request")
+        judged = [(rule, winner if rule is taking[0][0] else one) for rule, one in judged]
     if ambiguous is not None:
         reason = f"refused with 400: {ambiguous}"
     elif taking:
@@ -135,9 +138,9 @@ def _rank_for(rule: Rule[Any], method: bytes) -> tuple[Any, ...]:
 
 
 def _judge(rule: Rule[Any], head: Head) -> Candidate:
-    """Say whether a rule whose path fits takes the request."""
+    """Say whether a rule whose path fits could take the request."""
     failed: Part | None = None
-    why = "takes the request"
+    why = "fits, too"
     key = rule.key
     unmet = rule.conditions.failing(head)
     if key.host is not None and not _of_host(key.host, head.host.removesuffix(b".")):

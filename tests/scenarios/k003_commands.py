@@ -100,7 +100,7 @@ def test_hold_and_release(edge: Edge, typed: Typed) -> None:
     assert "held by" in call(edge, "GET", f"/rollout?route={ROUTE}")[1]["brakes"]["held"]
     code, out, _ = typed("hold", ROUTE, *WHY, "--release")
     assert (code, out) == (0, f"{ROUTE} is at canary 1% and may go on\n")
-    assert typed("hold", ROUTE, *WHY, "--release")[0] == 1
+    assert typed("hold", ROUTE, *WHY, "--end")[0] == 1, "the word of the other verbs"
 
 
 def test_rollout_of_all(typed: Typed) -> None:

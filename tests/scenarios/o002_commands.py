@@ -98,7 +98,31 @@ def test_what_would_change_is_shown_and_not_done(edge, typed):
     code, out, _ = typed("drain", "busca", "--preview", "--json", *WHY)
     told = json.loads(out)
     assert (code, told["ok"], told["affects"]["routes"]) == (0, True, ["/busca/**", "/votar/**"])
-    assert listed(edge)["overrides"] == []
+    # Whom an upstream answers goes by the stage in force: a canary's readers have two sides.
+    routes = [one["key"] for one in call(edge, "GET", "/routes")[1]["routes"]]
+    assert affected(typed, "drain", "legacy") == set(routes) - {"/busca/**", "/votar/**"}
+    assert typed("toggle", "/busca/**", "canary", "10%", *WHY)[0] == 0
+    assert affected(typed, "drain", "legacy") == set(routes) - {"/votar/**"}
+    assert affected(typed, "breaker", "busca", "forced_open") == {"/busca/**", "/votar/**"}
+    assert typed("toggle", "/busca/**", "legacy", *WHY)[0] == 0
+    assert affected(typed, "drain", "busca") == {"/votar/**"}
+
+
+def affected(typed: Any, *words: str) -> set[str]:
+    told = json.loads(typed(*words, "--preview", "--json", *WHY)[1])
+    return set(told["affects"]["routes"])
+
+
+def test_what_cannot_be_taken_back_says_what_can(edge: Edge, typed: Any) -> None:
+    upstreams = call(edge, "GET", "/state")[1]["upstreams"]
+    [url] = next(one["endpoints"] for one in upstreams if one["name"] == "busca")
+    assert typed("drain", "busca", url, *WHY)[0] == 0
+    code, _, said = typed("drain", "busca", "--end", *WHY)
+    assert code == 1
+    assert f"there is one of endpoint:busca {url}" in said
+    assert typed("drain", "busca", url, "--end", *WHY)[0] == 0
+    code, _, said = typed("drain", "busca", "--end", *WHY)
+    assert (code, "there is one" in said) == (1, False)
 
 
 VERBS = {

@@ -220,8 +220,13 @@ def test_explain_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "GET", "/votar/7"]) == 0
     told = capsys.readouterr().out
     assert "canary 50%: legacy answers" in told
-    assert "gets a cookie, and so a bucket" in told
+    assert "who has none yet gets a cookie, and so a bucket" in told
     assert "GET /votar/7 HTTP/1.1" in told
+    # Only one of those that fit takes it; what stands after # is never sent.
+    assert told.count("takes the request") == 1
+    assert "fits, too" in told
+    assert main(["explain", "GET", "/votar/7#result"]) == 0
+    assert "GET /votar/7 HTTP/1.1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -229,7 +234,11 @@ def test_explain_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["GET", "x"], 2, "write /x"),
         (["GET", "ftp://a/"], 2, "http or https"),
-        (["G T", "/"], 2, "the edge refuses this request"),
+        (["G T", "/"], 2, "expected a method such as GET, got G T"),
+        (["GET", "http://"], 2, "expected a URL with a host"),
+        (["GET", "/é b"], 2, "got /é b; write /%C3%A9%20b"),
+        (["GET", "https://www.example.com/a\nb"], 2, "write /a%0Ab"),
+        (["GET", "http://ana:pw@www.example.com/"], 2, "the edge refuses this request"),
         (["GET", "/", "-H", "novalue"], 2, "-H: expected 'NAME: VALUE'"),
         (["GET", "/", "--from", "me"], 2, "--from: expected an IP address"),
         (["GET", "http://other.example/"], 1, "none of site.hosts: the edge answers 421"),

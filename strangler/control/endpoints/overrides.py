@@ -82,7 +82,8 @@ async def _preview(asked: Handler) -> Told:
     snapshot = asked.view.snapshot
     choice = read_choice(asked.json_body(), snapshot)
     asked.permit(choice.owners, choice.subject)
-    one = asked.view.overrides.overrides.of(choice.kind, choice.subject)
+    overrides = asked.view.overrides.overrides
+    one = overrides.of(choice.kind, choice.subject)
     now = choice.file if one is None else one.json()["value"]
     then = dict(choice.value) if isinstance(choice.value, Mapping) else choice.value
     scope, name = scope_of(choice.subject)
@@ -94,8 +95,7 @@ async def _preview(asked: Handler) -> Told:
         or (scope == "route" and route.key == name)
         or (
             scope in ("upstream", "endpoint")
-            and route.action == "proxy"
-            and (route.upstream or route.legacy) == upstream
+            and upstream in route.asks(overrides.stage(route.key, route.stage))
         )
     ]
     affects: dict[str, Any] = {"routes": routes[:100], "count": len(routes)}
