@@ -20,8 +20,9 @@ Item = TypeVar("Item")
 #: Seconds between two looks at all queues. A limit that ends before the next one gets a timer of
 #: its own, so that it strikes on time; one that is shorter than this may strike so much late.
 TICK: Final = 0.05
-#: Seconds by which that timer comes after the limit: the loop's own count whole milliseconds.
-_AFTER: Final = 0.001
+#: Seconds before its end at which a wait is over: the loop's timers count whole milliseconds, and
+#: one that came after each end would come a millisecond late on average.
+_NEAR: Final = 0.0005
 
 
 class Waits(Generic[Item]):
@@ -71,7 +72,7 @@ class Waits(Generic[Item]):
                 if began.pop(item, None) is not None:
                     began[item] = now
             self._touched.clear()
-        latest = now - self.seconds
+        latest = now - self.seconds + _NEAR
         while began:
             item = next(iter(began))
             if began[item] > latest:
@@ -112,7 +113,7 @@ class Ticker:
         queue.expire(now)
         due = queue.due()
         if due < self._next:
-            self._loop.call_later(due - now + _AFTER, self._strike, queue)
+            self._loop.call_later(due - now, self._strike, queue)
 
     def _strike(self, queue: Waits[Any]) -> None:
         if self._timer is not None:
