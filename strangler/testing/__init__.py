@@ -24,7 +24,7 @@ events; where a test needs an order, use a `threading.Event` with `wait(event)` 
 
 from strangler.testing.application import TornadoUpstream
 from strangler.testing.certificates import Certificate, certificate
-from strangler.testing.client import RawClient
+from strangler.testing.client import RawClient, all_taken
 from strangler.testing.edge import Edge, configuration, tracebacks, until
 from strangler.testing.messages import (
     Closed,
@@ -81,6 +81,7 @@ __all__ = [
     "Upstream",
     "Vector",
     "Violation",
+    "all_taken",
     "black_hole",
     "build",
     "certificate",

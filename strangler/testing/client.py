@@ -9,6 +9,7 @@ import ssl
 import struct
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -243,3 +244,27 @@ class RawClient:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def all_taken(clients: Iterable[RawClient], *, timeout: float = 60.0) -> None:
+    """Wait until the other side has accepted *clients* and read all they have sent (Linux, IPv4).
+
+    For orders that nobody tells of: whoever has been read is waiting now. Fails after *timeout* s.
+    """
+    ends = [(one.sock.getsockname()[1], one.sock.getpeername()[1]) for one in clients]
+    deadline = time.monotonic() + timeout
+    while not _taken(ends):
+        assert time.monotonic() < deadline, f"not all was read within {timeout} s"
+        time.sleep(0.01)
+
+
+def _taken(ends: list[tuple[int, int]]) -> bool:
+    rows: dict[tuple[int, int], tuple[bool, bool]] = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_, inode = line.split()[:10]
+        sent, received = (int(each, 16) for each in queues.split(":"))
+        ports = int(local.rpartition(":")[2], 16), int(remote.rpartition(":")[2], 16)
+        # A connection that nobody has accepted yet has no inode.
+        rows[ports] = not sent, not received and inode != "0"
+    nothing = True, True  # who has gone needs no waiting for
+    return all(rows.get(end, nothing)[0] and rows.get(end[::-1], nothing)[1] for end in ends)

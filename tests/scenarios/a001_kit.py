@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 
@@ -16,6 +17,7 @@ from strangler.testing import (
     Truncated,
     Upstream,
     Violation,
+    all_taken,
     black_hole,
     build,
     certificate,
@@ -193,6 +195,23 @@ def test_https_and_unix_and_ipv6_origins(tmp_path):
 def test_a_black_hole_takes_no_connection():
     with black_hole() as port, pytest.raises(TimeoutError):
         RawClient(("127.0.0.1", port), timeout=0.2)
+
+
+def test_what_nobody_has_accepted_or_read_is_not_taken():
+    def waits() -> bool:
+        with pytest.raises(AssertionError, match="not all was read"):
+            all_taken([client], timeout=0.1)
+        return True
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with RawClient(server.getsockname()) as client:
+            assert waits()
+            with server.accept()[0] as accepted:
+                all_taken([client])
+                client.send(b"first")
+                assert waits()
+                assert accepted.recv(9) == b"first"
+                all_taken([client])
 
 
 def test_a_refusing_origin_refuses():

@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from strangler.testing import Closed, Scenario, build, hang, respond, until, wait
+from strangler.testing import Closed, Scenario, all_taken, build, hang, respond, until, wait
 
 
 def worker_of(edge) -> int:
@@ -109,7 +109,7 @@ def test_an_upstream_at_its_cap_queues_then_answers_503(scene: Scenario):
     for client in clients[:3]:
         client.send(build("GET", "/"))
     origin.wait_head(2)
-    time.sleep(0.1)  # the third must have taken the queue's only place
+    all_taken(clients[:3])  # the third has the queue's only place
     response = clients[3].get("/").expect(503)
     assert "connection_limit_reached" in response.get("Proxy-Status").decode()
     assert len(origin.requests) == 2
@@ -154,12 +154,15 @@ def test_a_greedy_download_does_not_slow_the_others(scene: Scenario):
             try:
                 reader.stdout.readline()
                 times = []
-                for _ in range(40):
+
+                def quick() -> int:
                     begin = time.perf_counter()
                     scene.client.get("/").expect(200)
                     times.append(time.perf_counter() - begin)
-                # The fault makes every one of them wait 47 ms; a busy machine spares a quarter.
-                assert sorted(times)[10] < 0.03, sorted(times)
+                    return sum(each < 0.03 for each in times)
+
+                # The fault makes every one of them wait 47 ms; a busy machine spares some.
+                until(lambda: quick() >= 10, what="ten answers in less than 30 ms")
             finally:
                 reader.kill()
         origin.stdin.close()
