@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -19,6 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pytest_configure(config: pytest.Config) -> None:
     """Collect scenarios too: a letter for the theme, a number, what it is about."""
+    # A shell starts what it puts into the background deaf to Ctrl-C, and so would be every command
+    # that a test starts and ends that way: it waited for one of them for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     pattern = "[a-z][0-9][0-9][0-9]_*.py"
     if pattern not in config.getini("python_files"):
         config.addinivalue_line("python_files", pattern)
