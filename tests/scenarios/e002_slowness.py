@@ -83,13 +83,14 @@ def test_content_that_stops_is_408(edge, origin):
     assert not any(each.complete for each in origin.requests if each.path == b"/slow")
 
 
-def test_content_that_trickles_within_the_limit_is_fine(edge):
-    with edge.client() as client:
-        client.send(build("POST", "/", [("Content-Length", "5")]))
-        for _ in range(5):
-            time.sleep(0.2)  # the subject is time itself
-            client.send("x")
-        client.read("POST").expect(200)
+def test_content_that_trickles_within_the_limit_is_fine(scene: Scenario):
+    scene.upstream("legacy")
+    scene.proxy(limits={"body_timeout": "3s"})
+    scene.client.send(build("POST", "/", [("Content-Length", "8")]))
+    for _ in range(8):  # for longer than the limit, which is one of pauses
+        time.sleep(0.5)  # the subject is time itself
+        scene.client.send("x")
+    scene.client.read("POST").expect(200)
 
 
 def test_a_silent_connection_is_closed_without_a_word(edge):

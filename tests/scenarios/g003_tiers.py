@@ -33,7 +33,7 @@ from strangler.testing import Edge, Upstream, respond, until
 
 MINUTE = [("Cache-Control", "max-age=60")]
 LADDER = {
-    "/ladder/**": {"to": "app", "cache": {"edge": "1s", "shared": "60s"}},
+    "/ladder/**": {"to": "app", "cache": {"edge": "2s", "shared": "60s"}},
     "/below/**": {"to": "app", "cache": {"shared": "60s"}},
     "/archive/**": {"to": "app", "cache": {"archive": "60s"}},
     "/all/**": {"to": "app", "cache": {"edge": "1s", "shared": "2s", "archive": "60s"}},
@@ -48,7 +48,7 @@ def test_each_tier_answers_in_its_turn():
         first = edge.get("/ladder/x").expect(200)
         assert (cache_status(first) or {}).get("fwd") is not None
         assert detail(edge.get("/ladder/x")) == "edge"
-        time.sleep(EXPIRED)  # its stay in the edge is over, its life isn't
+        time.sleep(EXPIRED + 1)  # its stay in the edge is over, its life isn't
         response = edge.get("/ladder/x")
         assert detail(response) == "shared"
         assert int(response.get("age") or b"0") >= 1
@@ -72,11 +72,13 @@ def test_three_tiers_and_one_age():
         origin.answers(respond(200, "x", [("Age", "10"), ("Cache-Control", "max-age=100")]))
         opened(edge, "/archive/")
         origin.forget()
+        began = time.monotonic()
         edge.get("/all/x").expect(200)
         time.sleep(2.2)
         response = edge.get("/all/x")
         assert detail(response) == "archive"
-        assert 12 <= int(response.get("age") or b"0") <= 14
+        most = 10 + time.monotonic() - began + 2
+        assert 12 <= int(response.get("age") or b"0") <= most
         # The archive's cap of 60 s is the longest of the route's: 60 - 12.
         assert (cache_status(response) or {}).get("ttl", 99) <= 48
         origin.expect_requests(1)

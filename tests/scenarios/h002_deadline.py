@@ -60,7 +60,7 @@ def test_a_trusted_hops_deadline_shortens_and_ends_the_wait(running, origin):
     shorter, longer = told(origin)
     assert 500 < int(shorter) <= 1000
     assert 3000 < int(longer) <= 4000
-    origin.answers(pause(15), respond())
+    origin.answers(pause(60), respond())
     start = time.monotonic()
     edge.get("/late", X_Deadline_Ms="200").expect(504)
     assert time.monotonic() - start < 10
@@ -80,9 +80,9 @@ def test_attempts_share_the_deadline(running, origin):
 
 @pytest.fixture
 def short():
-    """Return an edge whose attempts take 500 ms at most, whatever the steps may take."""
+    """Return an edge whose attempts take 2 s at most, whatever the steps may take."""
     with Upstream(respond()) as origin:
-        upstreams = {"legacy": {"url": origin, "timeout": {"attempt": "500ms"}}}
+        upstreams = {"legacy": {"url": origin, "timeout": {"attempt": "2s"}}}
         retry = {"tries": 1, "when": ["timeout", "connect"], "backoff": {"base": "0s"}}
         routes = {"/**": {"to": "legacy", "retry": retry}}
         with Inside(configuration(routes, upstreams=upstreams)) as edge:
@@ -91,7 +91,7 @@ def short():
 
 def test_an_attempt_has_a_time_of_its_own_and_the_next_one_another(short):
     edge, origin = short
-    origin.answers(pause(0.9), respond()).then(pause(0.25), respond(body="second"))
+    origin.answers(pause(60), respond()).then(pause(0.5), respond(body="second"))
     edge.get("/").expect(200, body="second")
     assert len(origin.requests) == 2
     assert edge.record("/").retry == "retry"
@@ -99,7 +99,7 @@ def test_an_attempt_has_a_time_of_its_own_and_the_next_one_another(short):
 
 def test_an_attempt_whose_answer_goes_on_too_long_is_cut(short):
     edge, origin = short
-    origin.answers(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", trickle(b"x" * 50, every=0.02))
+    origin.answers(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", trickle(b"x" * 50, every=0.1))
     with pytest.raises(Truncated):
         edge.get("/cut")
     assert edge.record("/cut").error == "http_response_timeout"
@@ -122,5 +122,5 @@ def test_what_is_in_time_is_left_alone(short):
     with edge.client() as client:
         for _ in range(3):
             client.get("/").expect(200)
-            time.sleep(0.3)
+            time.sleep(0.8)
     assert len(origin.connections) == 1

@@ -21,7 +21,7 @@ from strangler.testing import (
 )
 
 QUIET = {"min_requests": 100_000}
-TIMES = {"connect": "500ms", "first_byte": "700ms"}
+TIMES = {"connect": "2s", "first_byte": "2s"}
 CACHE = {"edge": "1s", "archive": "1d"}
 
 
@@ -56,7 +56,7 @@ def site(running, legacy, materia, route=None, **more):
     "failure, why",
     [
         ((close(),), "incomplete"),
-        ((pause(2),), "timeout"),
+        ((pause(60),), "timeout"),
         ((respond(502, "bad"),), "502"),
         ((respond(503, "bad"),), "503"),
         ((respond(504, "bad" * 50_000),), "504"),
@@ -224,7 +224,7 @@ def test_a_copy_that_must_not_be_stale_is_not(running, legacy, materia):
 
 def test_readers_who_wait_together_fall_together_and_cost_legacy_one(running, legacy, materia):
     gate = threading.Event()
-    materia.answers(lambda c: gate.wait(5), close())
+    materia.answers(lambda c: gate.wait(60), close())
     edge = site(running, legacy, materia, cached(["legacy"]))
     clients = [edge.client() for _ in range(10)]
     for client in clients:
@@ -262,7 +262,7 @@ def test_the_dependence_meter_counts_what_legacy_saved(running, legacy, materia)
 def test_a_thousand_fallbacks_are_no_second_outage(running, legacy, materia):
     """64 guests at work, 256 waiting, the rest on the next rung; legacy's readers are served."""
     gate = threading.Event()
-    legacy.answers(lambda c: gate.wait(30), respond(body="django"))
+    legacy.answers(lambda c: gate.wait(60), respond(body="django"))
     legacy.on("/own", respond(body="reader"))
     materia.refuse()
     edge = site(running, legacy, materia)
@@ -282,6 +282,6 @@ def test_a_thousand_fallbacks_are_no_second_outage(running, legacy, materia):
         statuses = []
         for client in clients:
             with client:
-                statuses.append(client.read(timeout=15).status)
+                statuses.append(client.read().status)
     assert statuses.count(200) >= 64
     assert set(statuses) <= {200, 502, 503}

@@ -99,7 +99,7 @@ def test_a_drained_upstream_falls_back_at_once_and_says_so(inside, one, other):
 def test_a_drain_lets_finish_what_runs(inside, one, other):
     gate = threading.Event()
     for each in (one, other):
-        each.answers(lambda c: gate.wait(5), respond(body="begun before"))
+        each.answers(lambda c: gate.wait(60), respond(body="begun before"))
     with inside.client() as client:
         client.send(build("GET", "/r/1"))
         until(lambda: len(one.requests) + len(other.requests) == 1)
@@ -111,7 +111,7 @@ def test_a_drain_lets_finish_what_runs(inside, one, other):
 
 def test_a_drained_endpoint_gets_no_new_attempt_and_ends_what_it_has(inside, one, other):
     gate = threading.Event()
-    one.answers(lambda c: gate.wait(5), respond(body="slow"))
+    one.answers(lambda c: gate.wait(60), respond(body="slow"))
     clients = []
     while not one.requests:
         client = inside.client()

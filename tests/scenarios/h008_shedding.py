@@ -45,7 +45,7 @@ class Crowd:
 
     def __init__(self, inside, origin):
         self.inside, self.gate, self.clients = inside, threading.Event(), []
-        origin.on("/slow", lambda c: self.gate.wait(9), respond())
+        origin.on("/slow", lambda c: self.gate.wait(60), respond())
 
     def grow(self, count):
         """Have *count* at work, and the edge notice."""
@@ -93,7 +93,7 @@ def test_shadows_then_crawlers_then_low_priorities_and_readers_last(inside, orig
 def test_of_readers_only_the_share_that_is_too_much_is_let_go(inside, origin):
     with Crowd(inside, origin) as crowd:
         crowd.grow(ROOM - 1)
-        origin.on("/slow2", lambda c: crowd.gate.wait(9), respond())
+        origin.on("/slow2", lambda c: crowd.gate.wait(60), respond())
         # Those who come while there is still room can be twice as many as there is room for.
         more = [inside.client() for _ in range(ROOM)]
         inside.do(lambda: setattr(inside.edge, "short", 0))

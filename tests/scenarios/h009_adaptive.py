@@ -12,19 +12,20 @@ from strangler.testing import Upstream, configuration, respond, until
 
 #: Requests that the origin works on at a time; the others wait inside it.
 AT_ONCE = 4
-WORK = 0.02
+WORK = 0.1
 
 
 def test_a_queue_inside_the_upstream_takes_places_away():
     """Latency says that it queues: the edge lets fewer in, and the rest wait here."""
     room = threading.Semaphore(AT_ONCE)
-    inside_now, most = [0], [0]
+    inside_now, most, came = [0], [0], [0]
     lock = threading.Lock()
 
     def work(connection):
         with lock:
             inside_now[0] += 1
             most[0] = max(most[0], inside_now[0])
+            came[0] += 1
         with room:
             time.sleep(WORK)
         with lock:
@@ -55,11 +56,11 @@ def test_a_queue_inside_the_upstream_takes_places_away():
             running += readers(37)
             until(lambda: upstream.places.bulkhead.limit <= 14)
             with lock:
-                most[0] = 0
-            time.sleep(3 * WORK)
+                most[0] = came[0] = 0
+            until(lambda: came[0] >= 3 * AT_ONCE)
             over.set()
             for thread in running:
-                thread.join(9)
+                thread.join(60)
             assert 0 < most[0] <= 16
             assert set(seen) == {200}, "who waits here for a place gets one"
             assert edge.do(upstream.status)["places"] == upstream.places.bulkhead.limit

@@ -56,16 +56,18 @@ def test_a_thousand_fallbacks_at_once_dont_slow_legacys_readers(running):
 
         usual = statistics.median(waits(40))
         clients = [edge.client() for _ in range(STORM)]
+        began = time.monotonic()
         for number, client in enumerate(clients):
             client.send(build("GET", f"/r/{number}"))
         during = waits(20)
         statuses = []
         for client in clients:
             with client:
-                statuses.append(client.read(timeout=20).status)
+                statuses.append(client.read().status)
+        grown = (time.monotonic() - began) / 0.5 + 1
         unprotected = STORM / AT_ONCE * WORK
         assert statistics.median(during) < max(unprotected / 4, 4 * usual), (usual, during)
-        assert monolith.most < 80, "64 guests at a time, and one more every half second"
+        assert monolith.most <= 64 + grown, "64 guests at a time, and one more every half second"
         assert statuses.count(200) >= 64, "and they are served meanwhile"
         assert set(statuses) <= {200, 502, 503}, "the rest is told at once"
 
@@ -93,7 +95,7 @@ def test_a_revalidation_in_the_background_waits_for_nobody_when_legacy_is_busy()
             for number in range(6):
                 edge.get(f"/{number}").expect(200, body="old")
             edge.do(lambda: guard.places.resize(4))
-            origin.forget().answers(lambda c: gate.wait(5), respond(body="new"))
+            origin.forget().answers(lambda c: gate.wait(60), respond(body="new"))
             for number in range(6):
                 edge.get(f"/{number}").expect(200, body="old")
             origin.wait_head(2)

@@ -38,7 +38,7 @@ def edge(legacy, origin):
 
 def post(edge: Edge, path: str, **document: Any) -> Any:
     fields = [("Authorization", f"Bearer {token(edge)}"), ("Content-Type", "application/json")]
-    with RawClient(edge.admin, server_name=f"127.0.0.1:{edge.admin_port}", timeout=10) as client:
+    with RawClient(edge.admin, server_name=f"127.0.0.1:{edge.admin_port}") as client:
         response = client.request("POST", f"/-{path}", fields, json.dumps(document))
         return response.status, json.loads(response.text)
 

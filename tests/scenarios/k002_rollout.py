@@ -52,7 +52,7 @@ def origins() -> tuple[Upstream, Upstream]:
     legacy, shop = Upstream(), Upstream()
     legacy.answers(respond(200, "legacy"))
     shop.answers(respond(200, "service"))
-    shop.on("/slow/", pause(0.02), respond(200, "service"))
+    shop.on("/slow/", pause(0.15), respond(200, "service"))
     shop.on("/alike/", respond(200, "legacy"))
     for name in ("sick", "first", "kept"):
         shop.on(f"/{name}/", respond(500, "broken"))
@@ -397,7 +397,7 @@ def test_a_restart_in_the_middle_keeps_the_step_and_its_samples() -> None:
             assert seen(rollout(first, "/up/**")) == seen(before)
             # The whole site: its counts begin at nought, the step's don't.
             first.process.terminate()
-            first.process.wait(10)
+            first.process.wait(60)
             environment = {"STRANGLER_STATE": str(first.folder / "var")}
             with Edge(text, workers=2, access_log="off", environment=environment) as second:
                 secret = token(first)

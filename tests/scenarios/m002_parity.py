@@ -64,7 +64,7 @@ def run(edge, *arguments):
     """Run `strangler parity`; return (exit code, what it printed)."""
     command = [str(PROGRAM), "parity", *arguments, "--config", str(edge.config)]
     environment = {**os.environ, "STRANGLER_STATE": str(edge.folder / "var")}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     return done.returncode, done.stdout + done.stderr
 
 

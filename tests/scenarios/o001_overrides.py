@@ -71,7 +71,7 @@ def call(edge: Edge, method: str, path: str, document: Any = None, secret: str =
     if document is not None:
         fields.append(("Content-Type", "application/json"))
     body = None if document is None else json.dumps(document)
-    with RawClient(edge.admin, server_name=f"127.0.0.1:{edge.admin_port}", timeout=10) as client:
+    with RawClient(edge.admin, server_name=f"127.0.0.1:{edge.admin_port}") as client:
         response = client.request(method, f"/-{path}", fields, body)
         return response.status, json.loads(response.text)
 
@@ -152,7 +152,7 @@ def test_a_request_in_flight_ends_where_it_began(edge, busca):
     busca.on("/busca/slow", slowly)
     with edge.client() as client:
         client.send(b"GET /busca/slow HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert arrived.wait(5)
+        assert arrived.wait(60)
         toggle(edge)
         assert edge.get("/busca/other").text.startswith("legacy")
         release.set()
@@ -206,7 +206,7 @@ def test_pain_33_it_survives_a_restart(text):
         toggle(first)
         environment = {"STRANGLER_STATE": str(first.folder / "var")}
         first.process.terminate()
-        first.process.wait(10)
+        first.process.wait(60)
         with Edge(text(), access_log="off", environment=environment) as second:
             assert second.get("/busca/x").text.startswith("legacy")
             _, told = call(second, "GET", "/overrides", secret=token(first))
@@ -254,6 +254,7 @@ def test_pain_34_of_two_operators_at_once_one_is_told(edge):
 
 
 def test_pain_52_the_audit_says_who_what_when_why_and_from_where(edge):
+    before = time.time()
     toggle(edge)
     toggle(edge, "canary 10%", reason="try a tenth")
     post(edge, "/overrides/undo", reason="no good")
@@ -269,7 +270,7 @@ def test_pain_52_the_audit_says_who_what_when_why_and_from_where(edge):
     )  # fmt: skip
     assert undone["who"] == "admin.token"
     assert undone["from"]["address"] == "127.0.0.1"
-    assert abs(undone["time"] - time.time()) < 10
+    assert before <= undone["time"] <= time.time()
     rest = call(edge, "GET", f"/audit?limit=1000&before={told['next']}&route=/busca/**")[1]
     assert all(one["at"] < first["at"] for one in rest["entries"])
 

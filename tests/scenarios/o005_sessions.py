@@ -37,7 +37,7 @@ def browse(edge: Edge, path: str, cookie: str = "", **document: Any) -> Any:
     if path != "/whoami":
         method = "POST"
         fields += [("Origin", f"http://{own}"), ("Content-Type", "application/json")]
-    with RawClient(edge.admin, server_name=own, timeout=10) as client:
+    with RawClient(edge.admin, server_name=own) as client:
         body = json.dumps(document) if method == "POST" else None
         response = client.request(method, f"/-{path}", fields, body)
         given = (response.get("Set-Cookie") or b"").decode().partition(";")[0].partition("=")[2]

@@ -50,8 +50,8 @@ def gone(pid: int) -> bool:
 def test_sigterm_finishes_twenty_in_flight_and_takes_no_more(legacy):
     release = threading.Event()
     legacy.answers(wait(release), named("legacy"))
-    with Edge(text(legacy), workers=2) as edge:
-        clients = [edge.client(timeout=10) for _ in range(20)]
+    with Edge(text(legacy, drain="30s"), workers=2) as edge:
+        clients = [edge.client() for _ in range(20)]
         for number, client in enumerate(clients):
             client.send(ASK % number)
         legacy.wait_head(20)
@@ -67,7 +67,7 @@ def test_sigterm_finishes_twenty_in_flight_and_takes_no_more(legacy):
             assert response.get("connection") == b"close"
             client.expect_closed()
             client.close()
-        assert edge.process.wait(20) == 0
+        assert edge.process.wait(60) == 0
 
 
 def refused(address: tuple[str, int]) -> bool:
@@ -91,7 +91,7 @@ def test_what_waits_in_the_queue_at_sigterm_is_answered_too(legacy):
         for number, client in enumerate(clients):
             assert client.read().text == f"legacy /page?n={number}"
             client.close()
-        assert edge.process.wait(20) == 0
+        assert edge.process.wait(60) == 0
 
 
 def test_a_drain_that_takes_too_long_is_cut(legacy):
@@ -103,7 +103,7 @@ def test_a_drain_that_takes_too_long_is_cut(legacy):
         legacy.wait_head()
         began = time.monotonic()
         edge.signal(signal.SIGTERM)
-        assert edge.process.wait(20) == 0
+        assert edge.process.wait(60) == 0
         assert 0.9 < time.monotonic() - began < 15
         assert "drain.cut connections=1" in edge.log
         client.close()
@@ -116,10 +116,10 @@ def test_a_killed_worker_costs_only_what_it_had_in_hand(legacy):
         for _ in range(2):
             before = workers(edge)
             victim = before[0]
-            killed = time.monotonic()
             os.kill(victim, signal.SIGKILL)
+            killed = time.monotonic()  # whoever began before this may have been in its hands
             until(lambda old=before: workers(edge)[0] != old[0])
-            assert time.monotonic() - killed < 8.0
+            assert time.monotonic() - killed < 20.0
             ready(edge)
             load.wait(40)
             for failure in load.failures:  # a kept connection of the dead worker was in its hands
@@ -148,7 +148,7 @@ def test_a_worker_drained_by_hand_is_replaced_before_it_has_gone(legacy):
     legacy.on("/slow", wait(release), named("legacy"))
     with Edge(text(legacy), workers=1) as edge:
         ready(edge)
-        slow = edge.client(timeout=10)
+        slow = edge.client()
         slow.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
         legacy.wait_head()
         with Load(edge, "legacy") as load:
@@ -224,7 +224,7 @@ def test_sockets_of_systemd_are_served_and_kept_over_an_upgrade(legacy, tmp_path
                 assert client.get("/page").text == "legacy /page"
         finally:
             process.terminate()
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
             process.stderr.close()
 
 
@@ -251,7 +251,7 @@ def command(edge: Edge, *words: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "STRANGLER_STATE": str(edge.folder / "var")},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
 
 
@@ -342,7 +342,7 @@ def test_an_open_address_is_named(legacy):
             text(legacy), workers=1, ready=False, arguments=["--listen", f"127.0.0.1:{edge.port}"]
         )
         try:
-            assert second.process.wait(10) == 1
+            assert second.process.wait(60) == 1
             second._reader.join(5)
             assert f"cannot listen on 127.0.0.1:{edge.port}: address already in use" in second.log
             assert "serving" not in second.log
@@ -360,7 +360,7 @@ def test_a_second_site_in_one_state_folder_is_refused(legacy):
         def second_is_refused() -> str:
             second = Edge(text(legacy), ready=False, environment=state)
             try:
-                assert second.process.wait(10) == 2
+                assert second.process.wait(60) == 2
                 second._reader.join(5)
                 return second.log
             finally:
@@ -372,7 +372,7 @@ def test_a_second_site_in_one_state_folder_is_refused(legacy):
         assert {name: (first.folder / "var" / name).read_bytes() for name in before} == before
         # The code that an upgrade brings takes the folder over, and still holds it.
         first.process.send_signal(signal.SIGUSR2)
-        first.wait_log("upgrade.finished", timeout=30)
+        first.wait_log("upgrade.finished")
         assert "another site runs" in second_is_refused()
         assert first.get("/page").text == "legacy /page"
     with Edge(text(legacy), environment=state) as third:  # and after its end it is free
@@ -387,7 +387,7 @@ def test_a_killed_supervisor_keeps_nobody_from_starting_anew(legacy):
         with first.client() as busy:
             busy.send(b"GET /page HTTP/1.1\r\nHost: x\r\n")  # a worker that can't end at once
             first.process.kill()
-            first.process.wait(10)
+            first.process.wait(60)
             with Edge(text(legacy), environment=state) as second:
                 assert second.get("/page").text == "legacy /page"
     finally:
@@ -398,7 +398,7 @@ def test_a_rejected_start_prints_every_error_and_starts_nothing(legacy):
     broken = text(legacy).replace("drain: 5s", "drain: 5\n  lime: 3") + "  /x: nobody\n"
     edge = Edge(broken, ready=False)
     try:
-        assert edge.process.wait(10) == 2
+        assert edge.process.wait(60) == 2
         edge._reader.join(5)
         for code in ("S105", "S101", "S201"):
             assert code in edge.log
@@ -413,7 +413,7 @@ def test_last_good_is_served_only_where_it_is_asked_for(legacy, tmp_path):
     with Edge(text(legacy), environment=state):
         pass
     edge = Edge("version: 1\n", ready=False, environment=state)
-    assert edge.process.wait(10) == 2
+    assert edge.process.wait(60) == 2
     edge.kill()
     with Edge("version: 1\n", environment=state, arguments=["--last-good"]) as edge:
         assert edge.get("/page").text == "legacy /page"
