@@ -240,6 +240,34 @@ def test_a_store_that_is_late_costs_a_rung_and_no_copy(legacy, monkeypatch):
         assert len(legacy.requests) == asked + 1
 
 
+@pytest.mark.parametrize("lost", ["gone", "late"])
+def test_a_stand_in_whose_content_cannot_be_begun_is_none(lost, legacy, materia, monkeypatch):
+    """Its head would be sent by then, and legacy could no longer be asked."""
+    body = b"x" * (20 << 20)
+    route = {"to": "materia", "cache": {"archive": "60s"}, "fallback": ["archive", "legacy"]}
+    tiers = {"shared": "none", "archive": {"store": "memory", "timeout": "5s"}}
+    upstreams = {"legacy": legacy, "materia": {"url": materia, "breaker": "none"}}
+    materia.answers(respond(body=body, fields=[("Cache-Control", "max-age=3")]))
+    with Inside(configuration({"/**": route}, upstreams=upstreams, tiers=tiers)) as made:
+        [(_, tier)] = made.edge.cache.copies.below
+        until(lambda: b"hit" in made.get("/large").expect(200).get("cache-status"))
+        materia.answers(respond(503, "sick"))
+        until(lambda: made.get("/large").expect(200).get("strangler-fallback") is not None)
+        found = made.get("/large").expect(200)
+        assert b"archive" in found.get("strangler-fallback")
+        assert found.length == len(body)
+
+        async def read(*given):
+            if lost == "late":
+                raise TimeoutError
+            return
+
+        with monkeypatch.context() as patched:
+            patched.setattr(tier.store, "read_slice", read)
+            answer = made.get("/large").expect(200, body="django")
+        assert b"legacy" in answer.get("strangler-fallback")
+
+
 ASKS = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
 
 

@@ -325,9 +325,13 @@ class CachedExchange(Exchange):
         copies = self._edge.cache.copies
         fields, archive = self._head.fields, rung.kind == "archive"
         found = await stand_in(copies, self._first_key, fields, archive=archive)
+        begun = None
+        if found is not None and found.body is None:
+            assert found.tier is not None and found.copy is not None
+            begun = await copies.begun(found.copy, found.tier)
         if self._over or self._rung is not rung:
             return
-        if found is None:
+        if found is None or (found.body is None and begun is None):
             self._skipped += ((rung.kind, "nothing_stored"),)
             error = AttemptFailed("http_response_incomplete", f"status {self._failure}")
             if not self._fall(self._failure):
@@ -335,14 +339,15 @@ class CachedExchange(Exchange):
             return
         status = self._failure if isinstance(self._failure, int) else None
         told = Told(tier=found.name, forward="stale", status=status, stale=True)
-        if found.body is not None:
+        if begun is None:
+            assert found.body is not None
             self.serve(found.stored, found.body, told)
             return
-        assert found.tier is not None and found.copy is not None
-        stream = Stream(lambda: None)
+        stream = Stream()
         stream.passing = True
         self.serve_stream(found.stored, stream, told)
-        await pour(found.tier.body(found.copy), stream)
+        if not await pour(*begun, stream):
+            copies.forget(found.stored)
 
     def _ask_rung(self, replay: bytes) -> None:
         if self._head.method not in (b"GET", b"HEAD"):

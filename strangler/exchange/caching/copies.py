@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final, NamedTuple, cast
 
 from strangler.cache import policy
@@ -25,7 +25,7 @@ from strangler.cache.tiers import ExtraMissing
 from strangler.cache.tiers.ladder import Ladder, Moments
 from strangler.cache.tiers.memory import Memory, footprint
 from strangler.cache.tiers.purges import Marks, Purge
-from strangler.cache.tiers.tier import AHEAD, Copy, Tier, softened
+from strangler.cache.tiers.tier import AHEAD, BodyLost, Copy, Tier, softened
 from strangler.cache.tiers.upload import Upload
 from strangler.cache.vary import select
 from strangler.config.snapshot import Snapshot
@@ -237,6 +237,19 @@ class Copies:
                 moment = moments.shared if name == "shared" else moments.archive
                 found.append((tier.upload(stay=seconds), moment))
         return found
+
+    async def begun(self, copy: Copy, tier: Tier) -> tuple[bytes, AsyncIterator[bytes]] | None:
+        """Return the beginning of a *copy*'s body and how to read on; None where it isn't there.
+
+        A head must not be sent before: a body that can't even be begun is asked for elsewhere.
+        """
+        body = tier.body(copy)
+        try:
+            return await anext(body, b""), body
+        except BodyLost as lost:
+            if not lost.late:
+                self.forget(copy.stored)
+            return None
 
     async def purge(self, purge: Purge) -> dict[str, bool]:
         """Purge in all tiers; nothing that it hits is found from the moment of the call."""

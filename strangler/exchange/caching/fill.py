@@ -26,7 +26,7 @@ from strangler.cache.lookup import Lookup, decide, stands_in
 from strangler.cache.steering import steering
 from strangler.cache.storable import READERS_OWN, Uncacheable
 from strangler.cache.stored import Stored
-from strangler.cache.tiers.tier import BodyLost, Copy
+from strangler.cache.tiers.tier import Copy
 from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
 from strangler.exchange.caching.copies import Copies, Found, Standby
@@ -248,21 +248,15 @@ class Fill(Asking):
         if body is not None:
             self._end_with(stored, body, Told(tier=found.name))
             return True
-        rest = found.tier.body(found.copy)
-        try:
-            first = await anext(rest, b"")
-        except BodyLost as lost:
-            if not lost.late:
-                self.cache.copies.forget(stored)
+        begun = await self.cache.copies.begun(found.copy, found.tier)
+        if begun is None or self._over:
             return self._over
-        if self._over:
-            return True
         self._planned = stored
         self._stream.passing = True
         self.joinable = False
         told = Told(tier=found.name)
         each(self._take_readers(), lambda reader: reader.serve_stream(stored, self._stream, told))
-        if not await pour(rest, self._stream, first):
+        if not await pour(*begun, self._stream):
             self.cache.copies.forget(stored)
         self._end()
         return True

@@ -218,18 +218,24 @@ class Delivery:
         self._done(complete)
 
 
-async def pour(body: AsyncIterator[bytes], stream: Stream, first: bytes = b"") -> bool:
+async def pour(first: bytes, body: AsyncIterator[bytes], stream: Stream) -> bool:
     """Put *first* and the rest of a copy's *body* into *stream* as its readers take it.
 
-    False where the copy is no good.
+    It ends with the last of them. False where the copy is no good.
     """
+    taken = asyncio.Event()
+    stream.ready = taken.set
     if first:
         stream.add(first)
     try:
-        async for piece in body:
-            stream.add(piece)
-            while stream.behind and stream.readers:
-                await asyncio.sleep(0.005)
+        while stream.readers:
+            if stream.behind:
+                taken.clear()
+                await taken.wait()
+            elif piece := await anext(body, b""):
+                stream.add(piece)
+            else:
+                break
     except BodyLost as lost:
         stream.fail()
         return lost.late
