@@ -507,6 +507,7 @@ class Edge:
             upstream.sweep(now)
         if now >= self._look_again:
             self._look_again = now + _LOOK_EVERY
+            self.view.turn()
             counts = self.counts
             counts.settle()
             counts.under_way([one.arm for one in self.exchanges])

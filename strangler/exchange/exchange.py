@@ -20,7 +20,7 @@ from strangler.errors import AttemptFailed, RequestRejected
 from strangler.exchange import answer, composing, debugging, ending, falling, itself
 from strangler.exchange.counting import Arm
 from strangler.exchange.fetching.contract import Answer, Fetching
-from strangler.exchange.fetching.fetch import FOR_EVER, SAFE
+from strangler.exchange.fetching.fetch import FOR_EVER, SAFE, Fetch
 from strangler.exchange.fetching.traced import maker
 from strangler.exchange.plan import Plan
 from strangler.exchange.trust import client_of
@@ -247,11 +247,15 @@ class Exchange:
         self._timer = self._edge.loop.call_later(incoming, self.total_expired)
 
     def _start_fetch(self, upstream: Upstream, request: Request, replay: bytes = b"") -> None:
-        terms = self._plan.terms_for(upstream, self.kind)
+        plan = self._plan
+        terms = plan.terms if upstream is plan.target and self.kind == "live" else None
+        if terms is None:
+            terms = plan.terms_for(upstream, self.kind)
         key = terms.retry.idempotency_key
         keyed = key is not None and b"\n" + key + b":" in self._head.fields.lower
         sink = self if self.shadow is None else self.shadow.over(self)
-        make = maker(terms, request)
+        plain = terms.makes is None and request.trace is None
+        make: Callable[..., Fetching] = Fetch if plain else maker(terms, request)
         fetch = make(sink, upstream, request, terms, deadline=self._deadline, keyed=keyed)
         self._fetch = fetch
         if replay:
@@ -366,12 +370,10 @@ class Exchange:
             if body.ended:
                 payload += last_chunk(body.trailers)
         data = b"".join((head.start, block, b"\r\n\r\n", payload))  # large: copied but once
+        connection.write(data)
         if body.ended:
             self._fetch_over()
-            connection.write(data)
             self._end("")
-        else:
-            connection.write(data)
 
     def head_block(self, upstream: Upstream, head: ResponseHead, body: Body) -> bytes:
         """Return the response's field block for this reader and decide how its body is framed."""

@@ -310,6 +310,13 @@ class View:
         every += [standing.circuit for standing in self.standings.values()]
         return {circuit.name: circuit for circuit in every if circuit is not None}
 
+    def turn(self) -> None:
+        """Let the live routes' meters turn with the clock; call it about once a second."""
+        now = monotonic()
+        for standing in self.standings.values():
+            if standing.meter is not None:
+                standing.meter.turn(now)
+
     def status(self) -> dict[str, Any]:
         """Return the routes' own breakers, and how much legacy was needed by live ones."""
         now = monotonic()

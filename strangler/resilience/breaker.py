@@ -18,6 +18,7 @@ which its processes have in common.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Final, Literal, NamedTuple
 
@@ -73,8 +74,11 @@ class Breaker:
 
     __slots__ = (
         "_begun", "_begun_at", "_passed", "_probed_at", "_probes", "_window", "changes",
-        "mode", "mode_until", "passes", "policy", "state", "word",
+        "mode", "mode_until", "passes", "policy", "state", "went_well", "word",
     )  # fmt: skip
+
+    went_well: Callable[[float], None]
+    """What `succeeded` comes to where it `passes`, under its permit and a policy without `slow`."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
@@ -84,6 +88,7 @@ class Breaker:
         self.mode_until = inf
         self.changes = 1
         self._window = Window(policy.window)
+        self.went_well = self._window.add
         self.passes = True
         self._probes = 0
         self._passed = 0

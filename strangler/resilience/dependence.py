@@ -40,7 +40,9 @@ class Reading:
 class Dependence:
     """The meter of one live route in one worker.
 
-    ``answers`` and ``saved`` count since ever; ``last_saved`` is when legacy was needed last.
+    ``answers``, raised by one for each answer that a reader got, whoever gave it, and ``saved``
+    count since ever; ``last_saved`` is when legacy was needed last. `turn` has to be called about
+    once a second: the windows are as exact as that.
     """
 
     __slots__ = ("_next", "_spans", "answers", "last_saved", "saved")
@@ -52,28 +54,25 @@ class Dependence:
         self.saved = 0
         self.last_saved: float | None = None
 
-    def answered(self, now: float) -> None:
-        """Count an answer that the reader got, whoever gave it."""
-        if now >= self._next:
-            self._turn(now)
-        self.answers += 1
-
     def rescued(self, now: float) -> None:
         """Count an answer that legacy gave because the service could not."""
-        self.answered(now)
+        self.turn(now)
+        self.answers += 1
         self.saved += 1
         self.last_saved = now
 
     def read(self, now: float) -> tuple[Reading, ...]:
         """Return what each window sees at *now*."""
-        if now >= self._next:
-            self._turn(now)
+        self.turn(now)
         return tuple(
             Reading(seconds, self.answers - marks.total, self.saved - marks.part)
             for seconds, marks in self._spans
         )
 
-    def _turn(self, now: float) -> None:
+    def turn(self, now: float) -> None:
+        """Begin new slots of the windows where it is time."""
+        if now < self._next:
+            return
         for _, marks in self._spans:
             if now >= marks.next:
                 marks.turn(now, self.answers, self.saved)

@@ -78,6 +78,10 @@ class Circuit:
     def succeeded(self, permit: int, now: float, took: float, whole: bool = True) -> None:
         """Count an attempt that went well; *whole*: its content has come, too."""
         breaker = self.breaker
+        if breaker.passes and self._policy.slow is None:
+            if permit == breaker.changes:
+                breaker.went_well(now)
+            return
         chance = 0.0 if self._policy.slow is None else random()
         breaker.succeeded(permit, now, took, chance, whole=whole)
         if self._told != breaker.changes:

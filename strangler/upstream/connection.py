@@ -431,7 +431,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._body = None
             self._waits_between.end(self)
         self._buffer = b""
-        self.endpoint.attempt_ended()
+        self.endpoint.inflight -= 1
 
     def _fail(self, error: str, detail: str, seen: bytes = b"") -> None:
         taker = self.taker

@@ -83,7 +83,9 @@ class Endpoint:
         self._preferred = ""
         self._unanswered = False
         self._resolved_at = float("-inf")
-        self._retired = self._drained = False
+        #: How many connections may idle: none once it is retired, or while it is drained.
+        self._most_idle = keepalive.connections
+        self._retired = False
         self._loop = asyncio.get_running_loop()
 
     def take(self, *, repeatable: bool = True) -> UpstreamConnection | None:
@@ -122,16 +124,12 @@ class Endpoint:
 
     def release(self, connection: UpstreamConnection) -> None:
         """Keep *connection* for the next attempt, if there is room."""
-        full = len(self._idle) >= self._keepalive.connections
-        if full or self._retired or self._drained or connection in self._left:
+        idle = self._idle
+        if len(idle) >= self._most_idle or connection in self._left:
             connection.close()
         else:
             connection.idle_since = self._loop.time()
-            self._idle.append(connection)
-
-    def attempt_ended(self) -> None:
-        """Count one attempt less."""
-        self.inflight -= 1
+            idle.append(connection)
 
     def lost(self, connection: UpstreamConnection) -> None:
         """Learn that *connection* has closed."""
@@ -153,13 +151,14 @@ class Endpoint:
 
     def drain(self, drained: bool) -> None:
         """Keep no connection from now on; attempts under way end as they would. Or do again."""
-        self._drained = drained
+        self._most_idle = 0 if drained or self._retired else self._keepalive.connections
         if drained:
             self._close_idle()
 
     def retire(self) -> None:
         """Take no more; attempts under way end as they would."""
         self._retired = True
+        self._most_idle = 0
         self._close_idle()
 
     def _close_idle(self) -> None:

@@ -52,6 +52,7 @@ class Upstream:
     ``circuit`` is None where the file says `breaker: none` · ``door``: what an attempt asks, that
     breaker but where an operator has said otherwise · ``guests`` is there for legacy alone,
     ``adapting`` where the places follow latency; ``heeds``: who wants to know how attempts went ·
+    ``several``: of its endpoints one may be worse than the others ·
     *changed* is called when a breaker's state has changed here.
     """
 
@@ -80,6 +81,7 @@ class Upstream:
         self.ejector: Ejector[Endpoint] = Ejector(Ejection(), self.endpoints)
         for endpoint, standing in zip(self.endpoints, self.ejector.standings, strict=True):
             endpoint.standing = standing
+        self.several = len(self.endpoints) > 1
         self._panic = False
         self._looked = 0.0
         self.budget = Budget()
@@ -293,7 +295,7 @@ class Upstream:
             endpoint.sweep(now)
         if now - self._looked >= _LOOK:
             self._looked = now
-            if len(self.endpoints) > 1:
+            if self.several:
                 self._look(monotonic())
 
     def retire(self) -> None:

@@ -260,7 +260,9 @@ class Fetch:
         return False
 
     def _pass_gates(self) -> None:
-        for gate in self.terms.gates[self._inside :]:
+        gates = self.terms.gates
+        while self._inside < len(gates):
+            gate = gates[self._inside]
             said = gate.ask(self)
             if said == WAIT:
                 self._waits_at = gate
@@ -472,8 +474,9 @@ class Fetch:
 
     def _went_well(self, whole: bool) -> None:
         now = monotonic()
-        assert self.endpoint is not None
-        self.endpoint.standing.succeeded(now)
+        if self.upstream.several:
+            assert self.endpoint is not None
+            self.endpoint.standing.succeeded(now)
         self._count(False, now, whole)
 
     def _broke_off(self) -> None:

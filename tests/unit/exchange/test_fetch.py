@@ -70,6 +70,7 @@ class Upstream:
     succeeded = failed = 0
     last_error = ""
     heeds = None
+    several = True
 
     def __init__(self, *endpoints, room=99, queue=99):
         self.endpoints = endpoints

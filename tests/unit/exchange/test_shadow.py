@@ -238,9 +238,11 @@ def test_a_failed_copy_is_nobodys_failure(tmp_path):
 @pytest.mark.parametrize("status", [b"200 OK", b"404 Not Found"])
 def test_a_copy_that_breaks_off_is_a_failure_of_copies_alone(status, tmp_path):
     async def story(site):
+        materia = site.edge.view.upstreams["materia"]
+        materia.several = True  # as if another of its endpoints could be better
         await site.get("/live/1")  # a reader's good answer, from the endpoint that copies ask
         await site.until(lambda: site.counts("/live/**")["equal"] == 1)
-        window = site.edge.view.upstreams["materia"].endpoints[0].standing.window
+        window = materia.endpoints[0].standing.window
         before = window.counts(now := time.monotonic())
         assert before[0] == 1
         half = b"HTTP/1.1 %b\r\nContent-Length: 100\r\n\r\nhalf" % status

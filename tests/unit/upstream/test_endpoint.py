@@ -179,7 +179,7 @@ def test_an_answer_that_nobody_asked_for_is_nobodys(run, site_certificate, secur
             connection.begin(taker, request, b"GET", (patience, patience), ended=True)
             await taker.whole.wait()
             assert made.take() is connection, "nothing waits, so it serves again"
-            made.attempt_ended()
+            made.inflight -= 1
             made.release(connection)
             go.set()
             assert sent.wait(5)  # the loop stands still meanwhile, and has read nothing of it
@@ -262,7 +262,7 @@ def test_a_name_that_has_moved_is_followed_and_what_idled_there_is_closed(run, p
         async with site(port, names, ONE, TWO) as (end, servers):
             idle, busy = await connect(end), await connect(end)
             assert peer(idle) == peer(busy) == ONE
-            end.attempt_ended()
+            end.inflight -= 1
             end.release(idle)
             names.answer = (TWO,)
             # Readers are served by the kept connection alone: nothing new is opened that would ask.
@@ -272,7 +272,7 @@ def test_a_name_that_has_moved_is_followed_and_what_idled_there_is_closed(run, p
             assert end.take() is None
             # What was in use goes on, and is not kept after it.
             assert not busy.transport.is_closing()
-            end.attempt_ended()
+            end.inflight -= 1
             end.release(busy)
             await until(lambda: servers.open[ONE] == 0)
             assert peer(await connect(end)) == TWO
@@ -285,7 +285,7 @@ def test_an_address_more_leaves_the_others_connections_alone(run, port) -> None:
         names = Names(ONE)
         async with site(port, names, ONE, TWO) as (end, _):
             kept = await connect(end)
-            end.attempt_ended()
+            end.inflight -= 1
             end.release(kept)
             names.answer = (TWO, ONE)
             await asyncio.sleep(endpoint.RESOLVE_EVERY * 2)
