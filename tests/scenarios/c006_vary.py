@@ -231,6 +231,24 @@ COOKIES = [
 ]
 
 LIFE = [
+    *(
+        Story(
+            f"{id}-answer-outdates-the-variant-that-was-asked-about",
+            origin(varied("Foo"), fields=asking(Foo="2")),
+            origin(control("max-age=0", ("Vary", "Foo"), ("ETag", '"a"')), fields=asking(Foo="1")),
+            origin(given, fields=asking(Foo="1"), forward="stale"),
+            hit(fields=asking(Foo="1"), number=2),
+            hit(fields=asking(Foo="2"), number=0),
+            rfc="9111 4.3.3",
+            route=route,
+        )
+        for id, route, given in (
+            ("an-unvaried", "/origin", control(MINUTE)),
+            ("an-unvaried-and-older", "/origin", control(MINUTE, ("Date", At(-20)))),
+            ("an-unvaried-below-the-edge", "/below", control(MINUTE)),
+            ("an-otherwise-varied", "/origin", control(MINUTE, ("Vary", "Bar"), ("Date", At(-20)))),
+        )
+    ),
     Story(
         "vary-age-is-the-variants-own",
         origin(control("max-age=3600", ("Vary", "Foo"), ("Age", "30")), fields=asking(Foo="1")),

@@ -27,7 +27,7 @@ from strangler.cache.tiers.memory import Memory, footprint
 from strangler.cache.tiers.purges import Marks, Purge
 from strangler.cache.tiers.tier import AHEAD, BodyLost, Copy, Tier, softened
 from strangler.cache.tiers.upload import Upload
-from strangler.cache.vary import select
+from strangler.cache.vary import Selecting, select
 from strangler.config.snapshot import Snapshot
 from strangler.exchange.counting import Arm
 from strangler.observe.events import announce
@@ -121,8 +121,8 @@ class Copies:
         self.memory: Memory[Ready] = ladder.edge if ladder.edge is not None else Memory(_NOTHING)
         self._pending: list[Purge] = []
         self._ahead = time.time() - time.monotonic()
-        #: By key: copies up to which instant are being dropped in the tiers below.
-        self._forgetting: dict[bytes, float] = {}
+        #: By key and variant: copies up to which instant are being dropped in the tiers below.
+        self._forgetting: dict[tuple[bytes, Selecting], float] = {}
         self.below: tuple[tuple[TierName, Tier], ...] = tuple(
             (cast(TierName, tier.name), tier) for tier in ladder.tiers
         )
@@ -221,10 +221,22 @@ class Copies:
         until = usable_until(stored.fresh_until, entered=copy.entered, stay=limit)
         return Found(name, tier, copy, until)
 
-    def keep(self, stored: Stored, body: bytes, policy: CachePolicy, moments: Moments) -> None:
-        """Put a new response into every tier that its route uses; nobody waits for it."""
-        self.hold(stored, body, policy, moments.edge)
+    def keep(
+        self,
+        stored: Stored,
+        body: bytes,
+        policy: CachePolicy,
+        moments: Moments,
+        old: Stored | None = None,
+    ) -> None:
+        """Put a new response into every tier that its route uses; nobody waits for it.
+
+        *old*: another variant, which has proved to be outdated by it, and goes.
+        """
+        self.hold(stored, body, policy, moments.edge, old)
         self._put(stored, body, policy, moments, self.below)
+        if old is not None:
+            self.forget_below(old)
 
     def uploads(
         self, stored: Stored, policy: CachePolicy, moments: Moments
@@ -262,7 +274,7 @@ class Copies:
 
     def _going(self, stored: Stored) -> bool:
         """Tell whether a purge or a drop that the stores have yet to take hits *stored*."""
-        if stored.received <= self._forgetting.get(stored.key, _NEVER):
+        if stored.received <= self._forgetting.get((stored.key, stored.selecting), _NEVER):
             return True
         if not self._pending:
             return False
@@ -275,32 +287,47 @@ class Copies:
     def forget(self, stored: Stored) -> None:
         """Drop one variant everywhere: it has proved wrong."""
         self.memory.delete(stored.key)
-        if self.below:
-            key, received = stored.key, stored.received
-            self._forgetting[key] = max(received, self._forgetting.get(key, _NEVER))
-            # However much is being written: until it has ended, what is noted above stays.
-            self.below[0][1].spawn(self._forget_below(stored), small=True)
+        self.forget_below(stored)
 
-    async def _forget_below(self, stored: Stored) -> None:
+    def forget_below(self, stored: Stored) -> None:
+        """Drop one variant in the tiers below the edge's."""
+        if self.below:
+            variant, received = (stored.key, stored.selecting), stored.received
+            self._forgetting[variant] = max(received, self._forgetting.get(variant, _NEVER))
+            # However much is being written: until it has ended, what is noted above stays.
+            self.below[0][1].spawn(self._dropped_below(stored), small=True)
+
+    async def _dropped_below(self, stored: Stored) -> None:
         """Drop *stored* in the stores; until they have, it isn't found there any more."""
-        key, received = stored.key, stored.received
+        variant, received = (stored.key, stored.selecting), stored.received
         try:
             await asyncio.gather(*[tier.delete(stored) for _, tier in self.below])
         finally:
-            if self._forgetting.get(key) == received:
-                del self._forgetting[key]
+            if self._forgetting.get(variant) == received:
+                del self._forgetting[variant]
 
-    def hold(self, stored: Stored, body: bytes, policy: CachePolicy, moment: int) -> None:
-        """Put *stored* into the edge tier, if its route uses that; *moment*: of the edge tier."""
+    def hold(
+        self,
+        stored: Stored,
+        body: bytes,
+        policy: CachePolicy,
+        moment: int,
+        old: Stored | None = None,
+    ) -> None:
+        """Put *stored* into the edge tier, if its route uses that, and in the place of *old* too.
+
+        *moment*: of the edge tier.
+        """
         if not policy.uses("edge"):
             return
+        gone = (stored.selecting, stored.selecting if old is None else old.selecting)
         ready = Ready(stored, body, policy, entered=time.time(), name=self.name)
         self.memory.put(
             stored.key,
             ready,
             ready.weight,
             moment=moment,
-            replaces=lambda other: other.stored.selecting == stored.selecting,
+            replaces=lambda other: other.stored.selecting in gone,
             tags=stored.tags,
             route=stored.route,
         )

@@ -468,6 +468,9 @@ class Fill(Asking):
             elif self._spill is not None and self._planned is not None:
                 self._spill.end(self._planned, stream.size)
                 self._spill = None
+                old = self._outdated(self._planned)
+                if old is not None:
+                    self.cache.copies.forget(old)
             stream.end()
             self._end()
         elif stream.passing:
@@ -508,9 +511,18 @@ class Fill(Asking):
         if isinstance(sealed, Stored):
             if sealed.span is not None:
                 sealed, body = joined_with_held(self.cache.copies, sealed, body)
-            self.cache.copies.keep(sealed, body, self._cached.policy, self._moments)
+            old = self._outdated(sealed)
+            self.cache.copies.keep(sealed, body, self._cached.policy, self._moments, old)
         else:
             self.cache.refused(sealed, self._plan, self.key)
+
+    def _outdated(self, new: Stored) -> Stored | None:
+        """Return the variant that was asked about and has now proved unsuitable (RFC 9111 §4.3.3).
+
+        Its like is replaced anyway. One of another Vary would go on being selected, and be stale.
+        """
+        old = self.lookup.stored
+        return old if old is not None and old.selecting != new.selecting else None
 
     def _completed(self) -> None:
         """Hand out the whole that two parts make (RFC 9111 §3.4), or ask for it anew."""
