@@ -187,6 +187,60 @@ def test_nobody_sets_the_pace_of_others_who_asked_for_the_same_large_file(inside
         assert slow.reader.partial.length < size
 
 
+def chunks(size: int) -> list:
+    """Return what an origin says that doesn't know how long its answer becomes."""
+    head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n"
+    piece = b"%x\r\n%b\r\n" % (1 << 20, b"x" * (1 << 20))
+    return [head, *[piece] * (size >> 20), b"0\r\n\r\n"]
+
+
+def test_a_slow_reader_of_content_of_unknown_length_holds_nobody_back(inside, materia):
+    """It is 16 MB before anybody knows that it is too large to be kept."""
+    size, free = 48 << 20, threading.Event()
+    materia.on("/kept/live", wait(free), *chunks(size))
+    with inside.client(receive_buffer=4096) as slow, inside.client(timeout=60) as quick:
+        slow.send(build("GET", "/kept/live"))
+        materia.wait_requests(1)
+        quick.send(build("GET", "/kept/live"))
+        until(lambda: len(inside.edge.exchanges) == 2)
+        free.set()
+        slow.read_head()
+        assert quick.read().expect(200).length == size
+        assert len(materia.requests) == 1
+        assert slow.reader.partial.length < size
+        assert slow.read(timeout=60).length == size
+    until(lambda: not inside.do(lambda: sum(one.held for one in inside.edge.cache._room._streams)))
+
+
+def test_what_slow_readers_have_yet_to_take_is_bounded(legacy):
+    """Where there is no room for more the slowest sets the pace, and nobody's answer is cut."""
+    size, free = 96 << 20, threading.Event()
+    routes = {"/**": {"to": "legacy", "cache": {"edge": "60s"}}}
+    tiers = {"edge": {"store": "memory", "size": "1MB"}, "shared": "none", "archive": "none"}
+    legacy.on("/live", wait(free), *chunks(size))
+    with Inside(configuration(routes, upstreams={"legacy": legacy}, tiers=tiers)) as made:
+        with made.client(receive_buffer=4096) as slow, made.client(timeout=60) as quick:
+            slow.send(build("GET", "/live"))
+            legacy.wait_requests(1)
+            quick.send(build("GET", "/live"))
+            until(lambda: len(made.edge.exchanges) == 2)
+            free.set()
+            slow.read_head()
+            quick.read_content(60 << 20)
+
+            def held() -> int:
+                return made.do(lambda: sum(one.held for one in made.edge.cache._room._streams))
+
+            until(lambda: held() > 64 << 20)
+            threading.Event().wait(0.5)  # the subject is what happens meanwhile: nothing
+            assert held() < 72 << 20
+            read = threading.Thread(target=slow.read, kwargs={"timeout": 60})
+            read.start()
+            assert quick.read().length == size
+            read.join()
+            assert slow.reader is not None
+
+
 def test_readers_who_take_nothing_do_not_make_the_edge_hold_a_body_each():
     """Each asks for something else, and all of it could be kept, were it not for the others."""
     size, count = 8 << 20, 40

@@ -480,7 +480,13 @@ class Fill(Asking):
                 self._fetch.pause_reading()
 
     def _must_wait(self) -> bool:
-        return self._stream.behind or (self._spill is not None and self._spill.full)
+        """Tell whether the upstream is to wait: no reader is held back by a slower one while
+        there is room for what that has yet to take.
+        """
+        stream = self._stream
+        if self._spill is not None and self._spill.full:
+            return True
+        return stream.behind and (stream.full or not self.cache.may_hold(stream, stream.held))
 
     def _resume(self) -> None:
         if self._stream.passing and self._fetch is not None:

@@ -3,7 +3,8 @@
 
 A fill (or a tier that reads in slices) adds pieces as they come; a delivery takes them when its
 reader is ready. While the body may still be wanted whole, all pieces are held; once it is
-`passing` only what the slowest reader hasn't taken is, and the source is told to wait for it.
+`passing` only what the slowest reader hasn't taken is, and the source waits: for the fastest
+reader while there is room for what the others have yet to take, else for the slowest.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Stream:
     )  # fmt: skip
 
     def __init__(self, ready: Callable[[], None] | None = None) -> None:
-        """Make an empty stream; *ready* is called when the slowest reader has caught up."""
+        """Make an empty stream; *ready* is called when a reader has taken something, or left."""
         self.pieces: list[bytes] = []
         self.gone = 0
         self.held = 0
@@ -50,6 +51,11 @@ class Stream:
     def behind(self) -> bool:
         """Tell whether some reader has yet to take what is held."""
         return any(reader.at < self.gone + len(self.pieces) for reader in self.readers)
+
+    @property
+    def full(self) -> bool:
+        """Tell whether no reader would take more at once: it may well be only one."""
+        return all(reader.at < self.gone + len(self.pieces) for reader in self.readers)
 
     def add(self, piece: bytes) -> None:
         """Add *piece* (not empty) and hand it to whoever is ready."""
@@ -78,10 +84,10 @@ class Stream:
         return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
 
     def taken(self) -> None:
-        """Learn from a reader that it has caught up."""
+        """Learn that a reader has taken something, or has left."""
         if self.passing:
             self.drop_taken()
-        if self.ready is not None and not self.behind:
+        if self.ready is not None:
             self.ready()
 
     def drop_taken(self) -> None:
@@ -195,7 +201,7 @@ class Delivery:
             self._end(complete=self._left in (None, 0))
         elif stream.failed and caught_up:
             self._end(complete=False)
-        elif moved and caught_up:
+        elif moved:
             stream.taken()
 
     def _send(self, piece: bytes) -> None:
