@@ -102,6 +102,8 @@ def _weighted(value: bytes) -> set[tuple[bytes, int]]:
     found = set()
     for member in members([value.lower()]):
         word, *parameters = [part.strip(b" \t") for part in member.split(b";")]
+        if not word:  # parameters of nothing
+            continue
         weight = 1000
         for parameter in parameters:
             name, _, number = parameter.partition(b"=")
