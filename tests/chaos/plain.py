@@ -84,9 +84,19 @@ class Patient:
         return [self.backends.group(name, self.RATE) for name in ("uncached", "legacy")]
 
 
-@contextlib.contextmanager
-def patient() -> Iterator[Patient]:
+def patient() -> contextlib.AbstractContextManager[Patient]:
     """Yield the stage."""
+    return _patient()
+
+
+def often() -> contextlib.AbstractContextManager[Patient]:
+    """Yield the same with a breaker that holds for a second, so that it may open many times."""
+    return _patient(retry_in="1s..1s")
+
+
+@contextlib.contextmanager
+def _patient(**breaker: str) -> Iterator[Patient]:
     backends = shared().backends()
-    with edge(backends.routes(breaker={"window": "5s", "min_requests": 10})) as made:
+    said = {"window": "5s", "min_requests": 10, **breaker}
+    with edge(backends.routes(breaker=said)) as made:
         yield Patient(backends, made)

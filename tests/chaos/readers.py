@@ -55,8 +55,10 @@ class Group:
         self.count = 0
 
     async def run(self) -> None:
-        due = time.monotonic() + random.random() / self.rate
+        begun = time.monotonic()
         while True:
+            # Anywhere within its turn: in step with others it would meet the same ones all along.
+            due = begun + (self.count + random.random()) / self.rate
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             target, digest = self.pages[self.count % len(self.pages)]
             one = f"{self.name}-{self.count}"
@@ -68,7 +70,6 @@ class Group:
                 self.under_way.add(task)
                 task.add_done_callback(self.under_way.discard)
             self.count += 1
-            due += 1 / self.rate
 
     async def ask(self, due: float, target: str, digest: str, keep: bool, one: str) -> None:
         status, fields, fresh, problem = 0, {}, True, ""

@@ -77,6 +77,15 @@ def test_waits_are_held_against_legacys_own() -> None:
     assert judged(Trial.as_legacy, [], legacy) == [False] * 3
 
 
+def test_a_fallback_after_a_limit_may_cost_no_more_than_legacy_itself() -> None:
+    noise = [10.0 + 5.0 * (number % 13 == 0) for number in range(900)]
+    legacy = [ended("legacy", number / 30, ms) for number, ms in enumerate(noise)]
+    for late, holds in ((0.0, True), (1.0, False)):
+        ours = [ended("uncached", number / 30, ms + late) for number, ms in enumerate(noise)]
+        assert judged(Trial.beyond, legacy, ours, 0.99, "p99", 0.0) == [holds]
+    assert judged(Trial.beyond, legacy, [], 0.99, "p99", 0.0) == [False]
+
+
 def judged(note: Callable[..., None], *what: Any) -> list[bool]:
     """Return which of the figures hold that *note* notes of *what*."""
     outcome = Outcome("a", "A")
