@@ -365,6 +365,8 @@ class UpstreamConnection(asyncio.Protocol):
                 why = "response framing that can't be trusted"
                 self._fail("http_protocol_error", why, written(head))
                 return
+            if head.status == 204 and head.coding is not None:
+                self._keep = False  # the chunk that ends nothing may be still to come
             if rest and body.ended:
                 self._keep = False  # bytes after a response without a body
             elif rest:

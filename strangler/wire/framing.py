@@ -195,13 +195,14 @@ def response_body(method: bytes, head: ResponseHead) -> Body | None:
     """Return the decoder of a response's body, or None where its framing can't be trusted.
 
     RFC 9112 §6.3, more strictly: several lengths, a length beside Transfer-Encoding, or any
-    coding but `chunked` are refused rather than guessed at. *method* is the request's.
+    coding but `chunked` are refused rather than guessed at. A 204 ends with its head, whatever its
+    fields say. *method* is the request's.
     """
     status, coding = head.status, head.coding
     if coding is not None:
         if coding != b"chunked" or head.length is not None or head.version == 10:
             return None
-        if status < 200 or status == 204:
+        if status < 200:
             return None
     elif head.size < 0 and head.length is not None:
         return None

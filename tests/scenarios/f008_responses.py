@@ -461,10 +461,24 @@ EMPTY = [
     clean(
         "204-length-and-content", b"HTTP/1.1 204 X\r\nContent-Length: 5\r\n\r\nhello", status=204
     ),
-    clean(
-        "204-chunks",
-        b"HTTP/1.1 204 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-        status=204,
+    *(
+        valid(
+            f"204-{id}",
+            b"HTTP/1.1 204 X\r\nTransfer-Encoding: chunked\r\n\r\n",
+            *steps,
+            status=204,
+            check=both(body(b""), absent("Transfer-Encoding", "Content-Length")),
+        )
+        for id, steps in {
+            "chunks": (b"5\r\nhello\r\n0\r\n\r\n",),
+            "last-chunk": (b"0\r\n\r\n",),
+            "last-chunk-late": (pause(0.2), b"0\r\n\r\n"),
+            "chunked-and-nothing": (),
+        }.items()
+    ),
+    bad(
+        "204-coding-and-length",
+        b"HTTP/1.1 204 X\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n",
     ),
     valid("304", b"HTTP/1.1 304 X\r\nETag: x\r\n\r\n", status=304, check=field("ETag", b"x")),
     valid("304-length", b"HTTP/1.1 304 X\r\nContent-Length: 5\r\n\r\n", status=304),
