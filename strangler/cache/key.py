@@ -90,7 +90,7 @@ class Keying:
         return b"\n".join(parts)
 
     def url_key(self, *, scheme: bytes, host: bytes, target: bytes) -> bytes:
-        """Return the first line of the keys of an URL that no request of ours named.
+        """Return the first line of the keys of a URL that no request of ours named.
 
         For purging and invalidation: every key that `url_of` maps to it is meant.
         """

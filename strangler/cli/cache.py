@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`strangler cache`: each tier's share of the answers, what is held of an URL, warming up."""
+"""`strangler cache`: each tier's share of the answers, what is held of a URL, warming up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add_commands(commands: Any) -> None:
     """Add cache, with show and warm below it."""
     one = commands.add_parser(
         "cache",
-        help="show each tier's share of the answers, or what is held of an URL; warm up",
+        help="show each tier's share of the answers, or what is held of a URL; warm up",
         description="Show for each route that caches how its requests were answered.",
     )
     add_admin(one)
@@ -26,8 +26,8 @@ def add_commands(commands: Any) -> None:
     below = one.add_subparsers(title="commands", metavar="COMMAND")
     show = below.add_parser(
         "show",
-        help="say what the tiers hold of an URL, and why nothing",
-        description="Say what each tier of the running site holds of an URL: its key, its "
+        help="say what the tiers hold of a URL, and why nothing",
+        description="Say what each tier of the running site holds of a URL: its key, its "
         "variants, their age and size, and why it was not kept. Exit 1: no tier holds it.",
     )
     show.add_argument("url", metavar="URL", help="as readers ask it, with its port")

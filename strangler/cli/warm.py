@@ -44,7 +44,7 @@ def add_commands(commands: Any) -> None:
         "its tiers have them. Exit 1: some could not be had.",
     )
     one.add_argument(
-        "source", metavar="FILE|URL", help="a file with an URL a line, or a sitemap, or one page"
+        "source", metavar="FILE|URL", help="a file with a URL a line, or a sitemap, or one page"
     )
     one.add_argument(
         "--edge",
@@ -145,7 +145,7 @@ class Warmer:
             urls = [line for line in lines if line and not line.startswith("#")]
             wrong = [url for url in urls if urlsplit(url).scheme not in ("http", "https")]
             if wrong:
-                raise _Refused(f"{source}: expected an URL a line, got {wrong[0][:100]}")
+                raise _Refused(f"{source}: expected a URL a line, got {wrong[0][:100]}")
             return list(dict.fromkeys(urls))[:MOST]
         found = list(dict.fromkeys(_locations(text)))
         if "<sitemapindex" not in text[:2000]:

@@ -188,7 +188,7 @@ class Desk:
     async def show(self, url: str, fields: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
         """Return what the tiers hold of *url*, the edge tier for each worker."""
         if len(url) > LONGEST or not url.isprintable():
-            raise Rejected(400, f"url: expected an URL of at most {LONGEST} characters")
+            raise Rejected(400, f"url: expected a URL of at most {LONGEST} characters")
         order = {"do": "show", "url": url, "fields": [list(field) for field in fields]}
         answers = await self._asking.ask_all(order, PATIENCE)
         good = {slot: a for slot, a in answers.items() if not isinstance(a, Unanswered)}

@@ -43,7 +43,7 @@ MOST_BYTES: Final = 48 << 10
 _MOST_VARIANTS: Final = 32
 _MOST_TAGS: Final = 50
 _URL: Final = re.compile(r"(?i)(?:(https?):)?(?://([^/?#\s]+))?(/[^#]*|\?[^#]*)?(?:#.*)?")
-#: What stands in an URL as it is; the rest is escaped as a browser does.
+#: What stands in a URL as it is; the rest is escaped as a browser does.
 _SAFE: Final = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
@@ -215,7 +215,7 @@ class Desk:
             if plan is None:
                 return {"url": _text(b"%b://%b%b" % (scheme, authority, target)), "route": None}
             return await self._shown(head, scheme, plan)
-        raise Refused("expected an URL")
+        raise Refused("expected a URL")
 
     async def _shown(self, head: RequestHead, scheme: bytes, plan: Plan) -> dict[str, Any]:
         edge, cached = self._edge, plan.cached
@@ -322,13 +322,13 @@ class Desk:
             found.append(told)
         return {"errors": found, "next": None}
 
-    # What an URL means.
+    # What a URL means.
 
     def _places(self, url: str) -> list[tuple[bytes, bytes, bytes]]:
         """Return (scheme, Host, target) of *url*: each scheme and host that it leaves open."""
         matched = _URL.fullmatch(url.strip())
         if matched is None or not (matched[2] or (matched[3] and not matched[1])):
-            raise Refused(f"expected an URL such as https://HOST/PATH, got {url[:200]}")
+            raise Refused(f"expected a URL such as https://HOST/PATH, got {url[:200]}")
         schemes = (matched[1].lower(),) if matched[1] else ("http", "https")
         if not matched[2] and matched[3].startswith("//"):
             raise Refused(f"expected //HOST/PATH, got {url[:200]}")

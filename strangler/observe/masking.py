@@ -60,7 +60,7 @@ def _cookies(value: bytes, *, only_first: bool) -> bytes:
 
 
 def mask_target(target: bytes) -> bytes:
-    """Return a request target, an URL or an urlencoded body with its secret parameters masked."""
+    """Return a request target, a URL or an urlencoded body with its secret parameters masked."""
     if b"=" not in target:
         return target
     return _PARAMETER.sub(_parameter, target)

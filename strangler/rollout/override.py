@@ -56,6 +56,9 @@ WORDS: Final[Mapping[Kind, tuple[str, ...]]] = {
 SWITCHES: Final[frozenset[Kind]] = frozenset({"drain", "freeze", "hold", "maintenance"})
 """The kinds whose value may be `true`; to take it back is to undo the override."""
 
+_UNITS: Final = {"delay": " s", "cut": " bytes", "trickle": " bytes/s"}
+"""What the amount of a fault is counted in."""
+
 SITE: Final = "site"
 _DEEPEST: Final = 5
 """How many overrides under the one in force an undo can come back to, one after the other."""
@@ -109,7 +112,7 @@ def check(kind: str, subject: str, value: object) -> Value:
 
 
 def spoken(value: object) -> str:
-    """Say the value of an override as people read it: `on`, `canary 10%`, `abort 50% 503`."""
+    """Say the value of an override as people read it: `on`, `canary 10%`, `delay 50% 2 s`."""
     if value is True:
         return "on"
     if value is None:
@@ -118,9 +121,12 @@ def spoken(value: object) -> str:
         return str(value)
     said = []
     for name, part in value.items():
-        number = isinstance(part, int | float)
-        said.append(f"{part:.4g}" if number and name != "share" else
-                    f"{part * 100:.4g}%" if number else str(part))  # fmt: skip
+        if not isinstance(part, int | float):
+            said.append(str(part))
+        elif name == "share":
+            said.append(f"{part * 100:.4g}%")
+        else:
+            said.append(f"{part:.4g}{_UNITS.get(str(value.get('kind')), '')}")
     return " ".join(said)
 
 

@@ -28,7 +28,7 @@ for (const one of document.querySelectorAll("table, pre")) {
   const most = one.parentElement.getBoundingClientRect().right + 1;
   if (seen(one) && !one.closest(".scroll") && one.getBoundingClientRect().right > most) wrong.push("sticks out: " + one.innerText.slice(0, 40));
 }
-for (const one of document.querySelectorAll("button, nav a, select, input:not([type=radio])")) {
+for (const one of document.querySelectorAll("button, a[href]:not(p a, .skip), select, summary, input:not([type=radio])")) {
   const box = one.getBoundingClientRect();
   if (seen(one) && (box.height < 24 || box.width < 24)) wrong.push("small: " + named(one));
 }

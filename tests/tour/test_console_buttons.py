@@ -15,7 +15,7 @@ import pytest
 from scenarios.o001_overrides import call, listed, post
 from selenium.webdriver import Chrome, Keys
 from tour.browser import DESKTOP, PHONE, Reader
-from tour.keyboard import press, scheme, sign_in
+from tour.keyboard import focused, press, scheme, sign_in
 
 from strangler.resilience import chaos
 from strangler.rollout.override import KINDS, SCOPES
@@ -211,6 +211,38 @@ def test_what_is_in_force_is_written_into_the_file_by_an_edit_to_copy(
         press(reader, Keys.ESCAPE)
     assert edge.config.read_text() == before
     assert call(edge, "GET", "/overrides/patch?route=/nothing")[0] == 404
+
+
+def test_a_busy_night_leaves_what_is_below_the_changes_in_reach(reader: Reader, edge: Edge) -> None:
+    freeze = {"kind": "freeze", "subject": "site", "value": True, "reason": "to and fro"}
+    for _ in range(5):
+        assert post(edge, "/overrides", **freeze)[0] == 201
+        assert post(edge, "/overrides/undo", reason="to and fro")[0] == 200
+    reader.open("/")
+    reader.sees("#changes", "to and fro")
+    assert len(reader.all("#changes li")) == 6
+    reader.click("#changes button")
+    reader.until(lambda: len(reader.all("#changes li")) >= 10, what="all of them")
+    assert not reader.all("#changes button")
+
+
+def test_the_menu_is_shut_by_a_tap_beside_it_and_by_escape(reader: Reader) -> None:
+    reader.open("/")
+    for shut in (lambda: reader.click("#proxies h2"), lambda: press(reader, Keys.ESCAPE)):
+        reader.click("details.me summary")
+        reader.find("details.me[open] .menu")
+        shut()
+        reader.until(lambda: not reader.all("details.me[open]"), what="the menu is shut")
+    assert focused(reader) == "STRANGLER_TOKEN"
+
+
+def test_a_route_at_its_beginning_has_no_step_back(reader: Reader, edge: Edge) -> None:
+    toggled = {"kind": "stage", "subject": f"route:{ROUTE}", "value": "legacy", "reason": "now"}
+    assert post(edge, "/overrides", **toggled)[0] == 201
+    reader.open(PAGES["route"])
+    reader.sees(".buttons", "Promote")
+    assert "back" not in reader.find(".buttons").text.lower()
+    reader.sees("#life", "Back: it is at the beginning.")
 
 
 def test_the_edit_is_for_those_who_may_read_files(edge: Edge) -> None:

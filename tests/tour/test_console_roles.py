@@ -71,7 +71,7 @@ def reader(chromium: Chrome, edge: Edge) -> Iterator[Reader]:
 def offered(reader: Reader, where: str) -> set[str]:
     """Return the names of all buttons of a page and its menu that would change something."""
     reader.open(where)
-    reader.find(".bar")
+    reader.find("details.me")
     reader.until(lambda: not reader.all(".waiting"), what=f"{where} has come")
     reader.browser.execute_script("document.querySelector('details.me').open = true")
     script = """return [...document.querySelectorAll("button")]

@@ -61,7 +61,7 @@ class StoreKind:
 def make_store(url: str, *, name: str, size: int | None = None) -> Store:
     """Return the store at *url* for the tier called *name*; nothing is opened yet.
 
-    Raises ValueError for an URL that names no store, ExtraMissing where its driver is not
+    Raises ValueError for a URL that names no store, ExtraMissing where its driver is not
     installed.
     """
     return _kind(url).make(url, name, size)

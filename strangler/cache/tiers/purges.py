@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Purges as marks: one purge is one entry, however many stored responses it hits.
 
-A purge names *labels*: a tag, a route, an URL, an URL's prefix, or everything. A store keeps a
+A purge names *labels*: a tag, a route, a URL, a URL's prefix, or everything. A store keeps a
 numbered log of them, and every process that uses the store follows it into a `Marks`, where the
 latest purge of each label is one dictionary entry. Every stored response carries the *moment*
 that was known before its source was asked: the number of the last purge then. It has been purged

@@ -67,7 +67,7 @@ def _store(url: StoreUrl, name: str, client: Callable[[], Client]) -> Redis:
 
 
 def tls_context(options: dict[str, str]) -> ssl.SSLContext:
-    """Return the context that an URL's `ssl_…` options ask for."""
+    """Return the context that a URL's `ssl_…` options ask for."""
     context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
     if options.get("ssl_check_hostname") == "false" or options.get("ssl_cert_reqs") == "none":
         context.check_hostname = False

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreUrl:
-    """The parts of an URL with one or more hosts; the password is in no repr.
+    """The parts of a URL with one or more hosts; the password is in no repr.
 
     path: its segments, percent-decoded.
     """

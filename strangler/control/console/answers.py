@@ -133,7 +133,7 @@ def agree(
     number_of = plural(len(instances), "proxy", "proxies")
     serving = f"generation {config['generation']}"
     if overrides:
-        serving += f", overrides {overrides}"
+        serving += f", set {overrides} of overrides"
     if odd:
         verdict: Verdict = "bad" if any(one["verdict"] == "bad" for one in odd) else "warn"
         return Answer("agree", ask, verdict, f"No: {odd[0]['name']}: {odd[0]['say']}", serving)

@@ -58,7 +58,9 @@ def _judge(one: Mapping[str, Any], hash_: str, mark: str, settled: bool) -> tupl
         odd.append("another file than this one")
     if one.get("overrides") != mark:
         theirs, ours = (str(text).partition("-")[0] for text in (one.get("overrides"), mark))
-        differs = f"overrides {theirs}, this one {ours}" if theirs != ours else "other overrides"
+        differs = (
+            f"set {theirs} of overrides, this one {ours}" if theirs != ours else "other overrides"
+        )
         odd.append(differs)
     if serving != wanted:
         odd.append("not all workers")

@@ -64,7 +64,7 @@ class RedisStore:
     kind = "redis"
 
     def __init__(self, url: str, *, site: str) -> None:
-        """Prepare; raises ValueError for an URL that leads nowhere."""
+        """Prepare; raises ValueError for a URL that leads nowhere."""
         cluster = url.startswith("redis+cluster:")
         address = parse(url, port=26379 if url.startswith("redis+sentinel:") else 6379)
         if address.scheme == "redis+sentinel" and not (address.path and address.path[0]):

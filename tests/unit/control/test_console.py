@@ -350,7 +350,12 @@ def test_the_migration_counts_what_is_left(known: Known) -> None:
     [
         ({}, True, "good", "2 of 2 workers serve generation 7."),
         ({"hash": "old"}, True, "bad", "2 of 2 workers serve generation 7: another file than"),
-        ({"overrides": "4-aa"}, True, "bad", "2 of 2 workers serve generation 7: overrides 4, th"),
+        (
+            {"overrides": "4-aa"},
+            True,
+            "bad",
+            "2 of 2 workers serve generation 7: set 4 of overrides, th",
+        ),
         ({"overrides": "5-zz"}, True, "bad", "2 of 2 workers serve generation 7: other override"),
         ({"overrides": "4-aa"}, False, "good", "2 of 2 workers serve generation 7, catching up."),
         ({"workers": "1/2"}, True, "bad", "1 of 2 workers serve generation 7: not all workers."),

@@ -112,14 +112,25 @@ function Lost() {
 function Me() {
   const { state } = useEdge();
   const menu = useRef(null);
+  useEffect(() => {
+    // A tap beside the menu shuts it; one into a sheet that it has opened doesn't.
+    const beside = ({ target }) => menu.current && !menu.current.contains(target) && !target.closest("dialog") && (menu.current.open = false);
+    document.addEventListener("click", beside);
+    return () => document.removeEventListener("click", beside);
+  }, []);
   if (!state) return null;
   if (!state.me) return html`<button type="button" class="quiet me" onClick=${() => act("signin")}>Sign in</button>`;
+  const shut = (event) => {
+    if (event.key !== "Escape") return;
+    menu.current.open = false;
+    menu.current.querySelector("summary").focus();
+  };
   const leave = async () => {
     menu.current.open = false;
     await ask("/-/logout", {});
     refresh();
   };
-  return html`<details class="me" ref=${menu} onKeyDown=${(event) => event.key === "Escape" && (menu.current.open = false)}>
+  return html`<details class="me" ref=${menu} onKeyDown=${shut}>
     <summary>${state.me.who}</summary>
     <div class="menu">
       <p class="more">${state.me.role}</p>

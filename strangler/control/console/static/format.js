@@ -69,13 +69,16 @@ export function bytes(number) {
   return NONE;
 }
 
+// What the amount of a fault is counted in.
+const UNITS = { delay: `${NARROW}s`, cut: `${NARROW}bytes`, trickle: `${NARROW}bytes/s` };
+
 // What a value of an override looks like in a sentence.
 export function spoken(value) {
   if (value === true) return "on";
   if (value == null) return "nothing";
   if (typeof value !== "object") return String(value).replaceAll("_", " ");
   return Object.entries(value)
-    .map(([name, part]) => (name === "share" ? `${+(100 * part).toPrecision(4)}%` : part))
+    .map(([name, part]) => (name === "share" ? `${+(100 * part).toPrecision(4)}%` : name === "amount" ? `${part}${UNITS[value.kind] || ""}` : part))
     .join(" ");
 }
 

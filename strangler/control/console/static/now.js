@@ -8,6 +8,7 @@ import { Do, OnlyViews, act, undo } from "./act.js";
 import { may } from "./actions.js";
 import { useEdge } from "./store.js";
 
+const SHOWN_CHANGES = 6;
 const PLACES = { reader: "#worst", changes: "#changes", routes: "#worst", legacy: "#upstreams", agree: "#proxies" };
 
 export function Now() {
@@ -143,11 +144,15 @@ export function Overrides({ state, route }) {
   <//>`;
 }
 
-export function Changes({ state, changes = state.changes, title = "Changed in the last 30 minutes", more }) {
-  return html`<${Section} id="changes" title=${title} aside=${html`<a href="/audit">audit</a>`}>
-    ${changes.length === 0 && html`<${Empty}>${more || "Nothing: neither the file nor an operator."}<//>`}
+// The newest few: after a busy night the rest would push what is below off a telephone's screen.
+function Changes({ state }) {
+  const [whole, setWhole] = useState(false);
+  const { changes } = state;
+  const hidden = whole ? 0 : changes.length - SHOWN_CHANGES;
+  return html`<${Section} id="changes" title="Changed in the last 30 minutes" aside=${html`<a href="/audit">audit</a>`}>
+    ${changes.length === 0 && html`<${Empty}>Nothing: neither the file nor an operator.<//>`}
     <ol class="rows">
-      ${changes.map(
+      ${(hidden > 0 ? changes.slice(0, SHOWN_CHANGES) : changes).map(
         (one) => html`<li class="row change ${one.verdict || ""}" key=${one.id}>
           <div class="what">
             <p>${one.say}</p>
@@ -156,6 +161,7 @@ export function Changes({ state, changes = state.changes, title = "Changed in th
         </li>`,
       )}
     </ol>
+    ${hidden > 0 && html`<p><button type="button" class="small" onClick=${() => setWhole(true)}>${hidden} more</button></p>`}
   <//>`;
 }
 

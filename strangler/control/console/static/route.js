@@ -80,7 +80,7 @@ function Next({ told, now }) {
   return html`<div class="next">
     <p><b>Next: ${next.stage || "nothing"}</b> <span class="more">${next.stage ? (next.by === "clock" ? "by itself, when all is met" : "by hand") : ""}${told.rest.until > now ? `; rests until ${clock(told.rest.until)} after ${told.rest.failed} failed` : ""}</span></p>
     <ul class="unmet">${next.conditions.filter((one) => !told.gates.some((gate) => one.name.endsWith(gate.name))).map((one) => html`<li key=${one.name} class=${one.met ? "met" : ""}>${one.name}: ${one.said}</li>`)}</ul>
-    <p class="more">Back: ${told.back.stage || "it is at the beginning"}. Legacy is ${told.readiness.verdict} for it: ${told.readiness.why}.</p>
+    <p class="more">Back: ${told.back.stage ? `${told.back.stage}. Is legacy ready for it? ${told.readiness.verdict}: ${told.readiness.why}` : "it is at the beginning"}.</p>
     ${told.gates.length > 0 &&
     html`<table>
       <thead><tr><th scope="col">Gate</th><th scope="col">Limit</th><th scope="col">Seen</th><th scope="col">Says</th></tr></thead>
@@ -106,7 +106,7 @@ function Buttons({ route, state }) {
     ${moves && route.stage.effective !== "legacy" && html`<button type="button" class="danger" onClick=${() => act("legacy", route)}>Back to legacy</button>`}
     ${moves && html`<button type="button" onClick=${() => act("promote", route)}>Promote …</button>
       <${Do} name="hold" on=${route} state=${state}>Hold …<//>
-      <button type="button" onClick=${() => act("back", route)}>Step back …</button>
+      ${route.stage.effective !== "legacy" && html`<button type="button" onClick=${() => act("back", route)}>Step back …</button>`}
       <button type="button" onClick=${() => act("stage", route)}>Set stage …</button>`}
     ${route.caches && html`<${Do} name="cache" on=${route} state=${state}>Cache mode …<//>
       <button type="button" onClick=${() => act("purge", route)}>Purge …</button>`}
