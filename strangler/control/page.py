@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page at the root of the admin listener: is it well, and where does each route go."""
+"""The page for browsers without scripts: is the reader hurt, what is in force, is the edge well."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, Final
 
+from strangler.rollout.override import spoken
+
+_MARKS: Final = {"good": "✓", "warn": "!", "bad": "✗", "info": "i", "unknown": "–"}
 _WORDS = ("edge", "shared", "archive", "stale", "confirmed", "miss", "pass", "bypass")
 _MOST_ROUTES = 50
 _STYLE = """
@@ -22,7 +25,7 @@ h1{font-size:1.25rem;margin:0;display:flex;gap:.6rem;align-items:baseline;flex-w
 h2{font-size:.8rem;letter-spacing:.06em;text-transform:uppercase;color:var(--dim);
 margin:2rem 0 .5rem}
 small,.dim{color:var(--dim)}
-.good{color:var(--good)}.bad{color:var(--bad)}
+.good{color:var(--good)}.bad,.warn{color:var(--bad)}
 .card{background:var(--card);border:1px solid var(--line);border-radius:.6rem;overflow:hidden}
 .row{display:flex;gap:.25rem 1rem;flex-wrap:wrap;justify-content:space-between;padding:.55rem .9rem;
 border-top:1px solid var(--line)}
@@ -39,22 +42,35 @@ a{color:inherit}
 
 
 def render(
+    state: Mapping[str, Any],
     health: Mapping[str, Any],
     config: Mapping[str, Any],
     routes: Sequence[Mapping[str, Any]],
     cache: Mapping[str, Mapping[str, Any]],
 ) -> str:
-    """Return the page as HTML; every text from a file or a peer is escaped."""
-    well = health["status"] == "success"
+    """Return the page as HTML; every text from a file or a peer is escaped.
+
+    state: the console's document, of which the answers and the overrides are shown.
+    """
     failed = sum(not one["passed"] for one in health["results"])
-    verdict = "all is well" if well else f"{failed} check{'s' * (failed != 1)} failed"
+    bad = [one for one in state["answers"] if one["verdict"] == "bad"]
+    well = health["status"] == "success" and not bad
+    if failed:
+        verdict = f"{failed} check{'s' * (failed != 1)} failed"
+    else:
+        verdict = "not well" if bad else "all is well"
     parts = [
         "<!doctype html><html lang=en><head><meta charset=utf-8>",
         "<meta name=viewport content='width=device-width,initial-scale=1'>",
         "<meta http-equiv=refresh content=5><meta name=robots content=noindex>",
-        f"<title>{'✓' if well else '✗'} Strangler</title><style>{_STYLE}</style></head><body>",
+        f"<title>{'✓' if well else '✗'} Strangler</title><style>{_STYLE}</style></head>",
+        "<body><main>",
         f"<h1>Strangler <span class={'good' if well else 'bad'} role=status>{verdict}</span>",
         f"<small>generation {config['generation']} · {escape(config['hash'][:12])}</small></h1>",
+        "<h2>Now</h2><div class=card>",
+        *(_answer(one) for one in state["answers"]),
+        "</div>",
+        *_in_force(state["overrides"], state["time"]),
         *_rejection(config.get("rejected")),
         "<h2>Health</h2><div class=card>",
         *(_check(one) for one in health["results"]),
@@ -67,9 +83,31 @@ def render(
             f"<a href='/-/{name}'>/-/{name}</a>"
             for name in ("healthcheck", "routes", "config", "cache/counters")
         ),
-        "</small></p></body></html>",
+        "</small></p></main></body></html>",
     ]
     return "".join(parts)
+
+
+def _answer(one: Mapping[str, Any]) -> str:
+    more = f"<br><small>{escape(one['more'])}</small>" if one["more"] else ""
+    return (
+        f"<div class=row><span><span class={one['verdict']}>{_MARKS[one['verdict']]}</span> "
+        f"{escape(one['question'])}</span><span><b>{escape(one['say'])}</b>{more}</span></div>"
+    )
+
+
+def _in_force(overrides: Sequence[Mapping[str, Any]], now: float) -> list[str]:
+    """Return what operators have put over the file; nothing where they haven't."""
+    if not overrides:
+        return []
+    lines = [
+        f"<div class=row><code>{escape(one['subject'].removeprefix('route:'))}</code>"
+        f"<span><b>{escape(one['kind'])} {escape(spoken(one['value']))}</b> <small>"
+        f"{escape(one['author'])}: {escape(one['reason'])}, "
+        f"{max(round((one['expires'] - now) / 60), 1)} min left</small></span></div>"
+        for one in overrides
+    ]
+    return ["<h2>In force by an operator</h2><div class=card>", *lines, "</div>"]
 
 
 def _rejection(rejected: Mapping[str, Any] | None) -> list[str]:

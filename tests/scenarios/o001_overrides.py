@@ -102,6 +102,15 @@ def workers(edge: Edge) -> list[int]:
     return [one["pid"] for one in call(edge, "GET", "/workers")[1]["workers"]]
 
 
+def test_the_page_without_scripts_tells_what_is_in_force(edge):
+    toggle(edge, reason="p95 of 9 s & more")
+    with RawClient(edge.admin, server_name=f"127.0.0.1:{edge.admin_port}", timeout=10) as client:
+        body = client.request("GET", "/plain").text
+    assert "Is the reader hurt?" in body
+    assert "<code>/busca/**</code><span><b>stage legacy</b>" in body
+    assert "p95 of 9 s &amp; more" in body
+
+
 def test_one_action_puts_a_route_back_and_undo_returns_it(edge):
     assert answers(edge) == {"busca"}
     told = toggle(edge)

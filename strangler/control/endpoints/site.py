@@ -9,6 +9,7 @@ from typing import Any, Final
 from tornado import web
 
 from strangler.control import page
+from strangler.control.console.document import Asked
 from strangler.control.endpoint import Endpoint
 from strangler.control.handler import Handler
 
@@ -20,7 +21,8 @@ async def _page(asked: Handler) -> Told:
     asked.set_header("Content-Type", "text/html; charset=utf-8")
     counters = await asked.view.cache.counters()
     config, routes = asked.view.config(), asked.view.routes()
-    asked.finish(page.render(health, config, routes, counters["routes"]))
+    state = await asked.view.console.document(Asked(routes=0))
+    asked.finish(page.render(state, health, config, routes, counters["routes"]))
     return None
 
 

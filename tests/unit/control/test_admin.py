@@ -89,6 +89,15 @@ class View:
         self.audit = Audit()
         self.snapshot = SimpleNamespace(overrides=OverridePolicy())
         self.parity = Copies()
+        self.console = self
+        self.verdict = "good"
+
+    async def document(self, asked):
+        answer = {"question": "Is the reader hurt?", "verdict": self.verdict,
+                  "say": f"Most at {HOSTILE}", "more": HOSTILE}  # fmt: skip
+        override = {"kind": "stage", "subject": f"route:/x/{HOSTILE}", "value": "legacy",
+                    "author": "ana", "reason": HOSTILE, "expires": 1000.0}  # fmt: skip
+        return {"time": 100.0, "answers": [answer], "overrides": [override]}
 
     async def health(self):
         if self.broken:
@@ -334,12 +343,32 @@ async def test_the_page_escapes_what_comes_from_outside(http_client, base_url, v
     response = await fetch(http_client, base_url, "/plain")
     body = response.body.decode()
     assert HOSTILE not in body
-    assert body.count("&lt;script&gt;") == 5
+    assert body.count("&lt;script&gt;") == 9
+    assert "stage legacy</b> <small>ana: " in body and "15 min left" in body
     assert "edge 90.0%" in body and "miss 10.0%" in body
     assert "routes.yaml:3:1" in body
     assert "http://" not in body and "https://" not in body  # nothing from another host
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
     assert len(response.body) < 20_000
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("passed", "verdict", "said"),
+    [
+        (True, "good", "<title>✓ |class=good role=status>all is well<"),
+        (True, "warn", "<title>✓ |class=good role=status>all is well<"),
+        (True, "bad", "<title>✗ |class=bad role=status>not well<"),
+        (False, "good", "<title>✗ |class=bad role=status>1 check failed<"),
+    ],
+)
+async def test_the_page_is_not_well_while_readers_are_hurt(
+    http_client, base_url, view, passed, verdict, said
+):
+    view.passed, view.verdict = passed, verdict
+    body = (await fetch(http_client, base_url, "/plain")).body.decode()
+    for part in said.split("|"):
+        assert part in body
 
 
 # -------------------------------------------------------------------- tokens
