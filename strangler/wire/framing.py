@@ -15,7 +15,7 @@ from typing import Final
 from strangler.wire.forward import OURS
 from strangler.wire.head import FIELD_BLOCK, ResponseHead
 
-_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 #: Largest chunk, in bytes: what is larger is an attempt at an overflow.
 SIZE_LIMIT: Final = 1 << 48
 #: Longest chunk line and trailer section that are read, in bytes.
@@ -80,9 +80,9 @@ class UntilClose:
 class Chunked:
     """A chunked body (RFC 9112 §7.1), read strictly.
 
-    A size is at most 16 hexadecimal digits; extensions are read over; a bare LF, a sign, a
-    missing CRLF or a size of any other form raises MalformedBody. ``trailers`` are the trailer
-    fields that may go on, each ended by CRLF.
+    A size may begin with zeros; extensions are read over; a bare LF, a sign, a missing CRLF or a
+    size of any other form raises MalformedBody. ``trailers`` are the trailer fields that may go
+    on, each ended by CRLF.
     """
 
     __slots__ = ("_buffer", "_left", "_state", "ended", "surplus", "trailers")
@@ -113,6 +113,8 @@ class Chunked:
                 if line is None:
                     self._wait_for_line(data, at)
                     break
+                if line.end() - at > LINE_LIMIT:
+                    raise MalformedBody("chunk: a longer line than any")
                 at = line.end()
                 self._left = int(line[1], 16)
                 if self._left > SIZE_LIMIT:
@@ -170,9 +172,7 @@ class Chunked:
 
 
 def _not_a_size(start: bytes) -> bool:
-    return (
-        re.match(rb"[0-9A-Fa-f]{0,16}(?:[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r?)?\Z", start) is None
-    )
+    return re.match(rb"[0-9A-Fa-f]*(?:[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r?)?\Z", start) is None
 
 
 Body = Length | Chunked | UntilClose

@@ -46,6 +46,7 @@ SIZES = [
     valid("no-chunk", HEAD + LAST, check=content(b""), rfc="9112 7.1"),
     valid("last-of-many-zeros", HEAD + b"5\r\nhello\r\n00000\r\n\r\n", check=HELLO, rfc="9112 7.1"),
     valid("zeros-before", size(b"0005"), check=HELLO, rfc="9112 7.1"),
+    valid("forty-zeros-before", size(b"0" * 40 + b"5"), check=HELLO, rfc="9112 7.1"),
     valid("hex-capital", size(b"A", b"x" * 10), check=content(b"x" * 10), rfc="9112 7.1"),
     valid("hex-small", size(b"a", b"x" * 10), check=content(b"x" * 10), rfc="9112 7.1"),
     valid("hex-mixed", size(b"1aF", b"x" * 431), check=content(b"x" * 431), rfc="9112 7.1"),

@@ -268,6 +268,11 @@ CODINGS = [
     valid("chunked-extension", chunks(b"5;a=b\r\nhello\r\n0\r\n\r\n"), check=body(b"hello")),
     valid("chunked-zeros", chunks(b"00005\r\nhello\r\n000\r\n\r\n"), check=body(b"hello")),
     valid(
+        "chunked-forty-zeros",
+        chunks(b"0" * 40 + b"5\r\nhello\r\n" + b"0" * 40 + b"\r\n\r\n"),
+        check=body(b"hello"),
+    ),
+    valid(
         "chunked-surplus-is-dropped",
         chunks(b"5\r\nhello\r\n0\r\n\r\n" + POISON),
         check=body(b"hello"),
