@@ -7,6 +7,7 @@ its own business. So a purge takes two rounds, and is in force everywhere when i
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,10 +18,13 @@ from strangler.config.diagnostics import did_you_mean
 from strangler.config.snapshot import Snapshot
 from strangler.control.asking import Asking, Order, Unanswered
 from strangler.control.handler import Rejected
+from strangler.edge.channel import Message
 from strangler.observe.events import announce
 
 #: Seconds that a worker has to answer; a store that hangs is given up before that.
 PATIENCE: Final = 5.0
+#: The same where a reader may be waiting.
+_HEEDED: Final = 1.0
 #: The same where it has to fetch from an upstream.
 _REFRESHED: Final = 15.0
 MOST_VALUES: Final = 1000
@@ -124,6 +128,19 @@ class Desk:
         self._asking = asking
         self._snapshot = snapshot
         self._alive = alive
+        self._passing: set[asyncio.Task[None]] = set()
+
+    def heard(self, slot: int, purged: Message) -> None:
+        """Have the other workers take a purge that the one in *slot* has made by itself."""
+        task = asyncio.create_task(self._pass_on(slot, purged))
+        self._passing.add(task)
+        task.add_done_callback(self._passing.discard)
+
+    async def _pass_on(self, slot: int, purged: Message) -> None:
+        others = [other for other in range(self._asking.slots) if other != slot]
+        order = {name: purged[name] for name in ("labels", "soft", "known")}
+        await self._asking.ask_all({"do": "heed", **order}, _HEEDED, others)
+        self._asking.tell(slot, {"do": "heeded", "number": purged["number"]})
 
     async def purge(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out a purge everywhere; return what has taken it. Raises Rejected.

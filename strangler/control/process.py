@@ -18,6 +18,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +162,8 @@ class Control:
         """Announce, watch, answer the admin listener, until told to stop."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
-        for channel in self._job.channels:
-            channel.attach(self._on_worker)
+        for slot, channel in enumerate(self._job.channels):
+            channel.attach(partial(self._on_worker, slot))
         self._link.attach(self._on_link, self._stop.set)
         job = self._job
         open_reads = all(map(_is_local, job.doors))
@@ -244,6 +245,7 @@ class Control:
             "generation": self._snapshot.generation,
             "hash": self._snapshot.hash,
             "bundle": self._bundle,
+            "workers": len(self._job.channels),
             "breakers": self._breakers,
             "sick": self._prober.sick,
             "overrides": self.overrides.told,
@@ -256,14 +258,15 @@ class Control:
             for channel in self._job.channels:
                 channel.send(state | {"breakers": {}, "sick": None})
 
-    def _on_worker(self, message: Message) -> None:
+    def _on_worker(self, slot: int, message: Message) -> None:
         if message.get("kind") == "answer":
             self._asking.heard(message)
+        if message.get("kind") == "purged":
+            self.cache.heard(slot, message)
         if message.get("kind") == "tail":
             self.watch.heard(message)
         if message.get("kind") != "status":
             return
-        slot = int(message["slot"])
         before = self._workers.get(slot)
         if message.get("draining") and before and before.status["pid"] != message["pid"]:
             return  # the last words of one that has been replaced

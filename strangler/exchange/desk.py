@@ -5,6 +5,9 @@ An order comes from the control process, an answer goes back to it; both are JSO
 purge is two orders: one worker writes it into the stores that all share (`purge`), then every
 worker takes it into its own memory (`forget`). In that order, or a copy could climb from a store
 that has not been purged into a memory that has been.
+
+What a worker has purged by itself, for a reader's write, the others `heed`; it hears when that is
+`heeded`.
 """
 
 from __future__ import annotations
@@ -65,6 +68,12 @@ class Desk:
                     return await self._purge(self._meant(order))
                 case "forget":
                     return await self._forget(self._meant(order), order.get("known", {}))
+                case "heed":
+                    labels = tuple([label.encode("latin-1") for label in order["labels"]])
+                    return await self._forget(Purge(labels, order["soft"]), order["known"])
+                case "heeded":
+                    self._edge.neighbours.heeded(int(order["number"]))
+                    return {}
                 case "refresh":
                     return await self._refresh(order["values"])
                 case "show":
@@ -111,8 +120,7 @@ class Desk:
         copies = self._edge.cache.copies
         done = await copies.purge(purge)
         done.pop("edge", None)
-        known = {tier.name: tier.moment for tier in copies.ladder.tiers if done.get(tier.name)}
-        return {"stores": done, "known": known}
+        return {"stores": done, "known": copies.followed(done)}
 
     async def _forget(self, purge: Purge, known: Mapping[str, int]) -> dict[str, Any]:
         """Take *purge* into this worker's memory, and in what it has seen of the stores' logs.

@@ -26,6 +26,7 @@ from strangler.exchange.caching.cache import Cache
 from strangler.exchange.caching.cached import CachedExchange
 from strangler.exchange.caching.copies import Copies, tiers_in_use
 from strangler.exchange.caching.known import Drawn, Known, Passing, Seen
+from strangler.exchange.caching.neighbours import Neighbours
 from strangler.exchange.counting import Counts
 from strangler.exchange.desk import Desk
 from strangler.exchange.exchange import Exchange
@@ -89,6 +90,7 @@ class Edge:
         #: Sends a message to the control process; set by the worker.
         self.send: Callable[[dict[str, Any]], bool] = _nowhere
         self.tails = Tails(lambda message: self.send(message))
+        self.neighbours = Neighbours(lambda message: self.send(message))
         self.exchanges: set[Exchange] = set()
         #: How many of these are tunnels now.
         self.tunnels = 0
@@ -203,6 +205,7 @@ class Edge:
     def learn(self, told: Mapping[str, Any]) -> None:
         """Take what the control process knows: overrides, breakers elsewhere, its probes."""
         self.in_force.learn(told.get("overrides"))
+        self.neighbours.count = int(told.get("workers", 1)) - 1
         view = self.view
         for name, state in told.get("breakers", {}).items():
             circuit = view.circuits.get(name)

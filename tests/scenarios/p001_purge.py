@@ -399,6 +399,32 @@ def test_both_workers():
                         assert got > before[path.encode()], f"{path}: what was purged came back"
 
 
+@pytest.mark.parametrize("tiers", ["edge", "edge and shared"])
+def test_who_has_written_is_shown_it_by_whichever_worker(tiers):
+    """Without a word between the workers, the other shows the old page until it looks."""
+    shared = "none" if tiers == "edge" else {"store": "sqlite:var/shared.db", "timeout": "1s"}
+    below = {"edge": {"store": "memory", "size": "16MB"}, "shared": shared, "archive": "none"}
+    routes = {"/p/**": {"to": "app", "cache": "origin"}}
+    rounds = 12
+    with Upstream() as origin:
+        text = cached(origin, routes=routes, tiers=below)
+        with Edge(text, workers=2, access_log="off") as edge, ThreadPoolExecutor(8) as pool:
+            pages = Pages(origin, MINUTE)
+
+            def is_shown_at_once() -> bool:
+                path = "/p/page"
+                list(pool.map(lambda _: number(edge, path), range(24)))
+                with edge.client() as client:
+                    written = client.request("POST", path, body="a=1").expect(200)
+                after = int(written.text.rpartition(" ")[2])
+                return min(pool.map(lambda _: number(edge, path), range(24))) > after
+
+            until(is_shown_at_once, what="the workers to know of each other")
+            # A busy machine may well be late once; it isn't every time, as it was.
+            assert sum(is_shown_at_once() for _ in range(rounds)) > rounds * 2 / 3
+            assert pages.rendered
+
+
 def test_thousands_of_objects_of_one_tag_at_once():
     """The issue's figure is 100,000; this is what a test has time to fill."""
     count = 2_000

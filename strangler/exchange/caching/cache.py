@@ -280,15 +280,20 @@ class Cache:
         return Purge.urls(*urls) if urls else None
 
     async def invalidate(self, purge: Purge) -> None:
-        """Purge before the reader hears of its success, unless the stores make it wait."""
-        if not self.copies.below:
+        """Purge before the reader hears of its success, unless it would have to wait too long.
+
+        In the stores, and in the memory of all workers of this machine.
+        """
+        neighbours = self.edge.neighbours
+        if not self.copies.below and not neighbours.count:
             self.copies.memory.purge(purge)
         else:
-            purging = self.spawn(self._purge_below(purge))
+            purging = self.spawn(self._purge_all(purge))
             await asyncio.wait([purging], timeout=INVALIDATION)
 
-    async def _purge_below(self, purge: Purge) -> None:
-        await self.copies.purge(purge)
+    async def _purge_all(self, purge: Purge) -> None:
+        taken = await self.copies.purge(purge)
+        await self.edge.neighbours.tell(purge, self.copies.followed(taken))
 
     def head_responded(
         self, exchange: CachedExchange, standby: Standby, head: ResponseHead

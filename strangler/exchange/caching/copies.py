@@ -272,6 +272,10 @@ class Copies:
         finally:
             self._pending.remove(purge)
 
+    def followed(self, taken: Mapping[str, bool]) -> dict[str, int]:
+        """Return how far the logs are followed of those tiers that have *taken* a purge."""
+        return {tier.name: tier.moment for _, tier in self.below if taken.get(tier.name)}
+
     def _going(self, stored: Stored) -> bool:
         """Tell whether a purge or a drop that the stores have yet to take hits *stored*."""
         if stored.received <= self._forgetting.get((stored.key, stored.selecting), _NEVER):

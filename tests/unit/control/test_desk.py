@@ -271,3 +271,32 @@ def test_the_audit_says_in_words_what_a_purge_names() -> None:
     assert named({"tag": many}) == f"tag {', '.join(many[:10])} and 2 more"
     assert named({"prefix": "http://h/a/"}) == "prefix http://h/a/"
     assert named({"all": True}) == "all"
+
+
+def test_what_one_worker_has_purged_the_others_take_before_it_hears_of_it():
+    async def story() -> None:
+        async with site(3) as (desk, workers):
+            told = {"labels": ["u:http://x/\xe9"], "soft": False, "known": {"shared": 7}}
+            desk.heard(1, {"kind": "purged", "number": 5, **told})
+            async with asyncio.timeout(5):
+                while not workers[1].orders:
+                    await asyncio.sleep(0.002)
+            assert workers[0].orders == workers[2].orders == [{"do": "heed", **told}]
+            assert workers[1].orders == [{"do": "heeded", "number": 5}]
+
+    run(story)
+
+
+def test_a_worker_that_says_nothing_does_not_keep_the_one_that_purged_waiting(monkeypatch):
+    monkeypatch.setattr(desk, "_HEEDED", 0.05)
+
+    async def story() -> None:
+        async with site(3) as (desk, workers):
+            workers[0].answers = lambda order: None
+            desk.heard(1, {"number": 6, "labels": ["*"], "soft": True, "known": {}})
+            async with asyncio.timeout(5):
+                while not workers[1].orders:
+                    await asyncio.sleep(0.002)
+            assert workers[1].orders == [{"do": "heeded", "number": 6}]
+
+    run(story)
