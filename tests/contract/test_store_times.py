@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,8 +87,11 @@ async def test_sqlite_that_is_slow_itself_takes_it_down(disk: Site) -> None:
     tier, store = await opened(disk)
     for _ in range(10):
         # As a disk that takes its time: the lane's thread waits, the interpreter is free.
-        slow = store.file.read(lambda _: time.sleep(DEADLINE * 2))
+        began, enough = threading.Event(), threading.Event()
+        slow = store.file.read(lambda _, a=began, b=enough: a.set() or (b.wait(60) and None))
+        await asyncio.to_thread(began.wait)
         assert not await tier.get(page().key)
+        enough.set()
         await slow
         if not tier.up:
             break
@@ -98,10 +102,12 @@ async def test_sqlite_that_is_slow_itself_takes_it_down(disk: Site) -> None:
 @in_loop
 async def test_sqlite_that_hangs_takes_it_down_before_it_answers(disk: Site) -> None:
     tier, store = await opened(disk)
-    hangs = store.file.read(lambda _: time.sleep(0.6))
+    answers = threading.Event()
+    hangs = store.file.read(lambda _: answers.wait(60) and None)
     while tier.up:
         assert not hangs.done()
         assert not await tier.get(page().key)
+    answers.set()
     await hangs
     await until(lambda: tier.up)
 

@@ -31,7 +31,7 @@ from strangler.cache.tiers.ladder import Ladder
 
 BODY = b"0123456789"
 #: Far more than a deadline; what a busy machine may add to one.
-SOON = 1.5
+SOON = 5.0
 
 
 class Events:
@@ -94,7 +94,7 @@ async def test_a_frozen_server_is_cut_off_and_left_alone(kind: str, events: Even
         began = time.monotonic()
         assert not any([await tier.get(key) for _ in range(1000)])
         assert await tier.lease(b"k", 1.0) == b""
-        assert await tier.wait(b"k", 5.0)
+        assert await tier.wait(b"k", 30.0)
         assert time.monotonic() - began < SOON
         assert events("tier.down")[0]["reason"] in ("timeout", "silent")
         assert not await tier.purge(Purge.tags(b"t"))

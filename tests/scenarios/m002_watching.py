@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -190,7 +189,7 @@ class Listener:
 
     def __init__(self, edge: Edge, query: str = "") -> None:
         self.lines: list[dict[str, Any]] = []
-        self._client = RawClient(edge.admin, server_name="127.0.0.1", timeout=10)
+        self._client = RawClient(edge.admin, server_name="127.0.0.1")
         self._client.send(
             f"GET /-/tail{query} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             f"Authorization: Bearer {token(edge)}\r\n\r\n"
@@ -231,11 +230,12 @@ def test_a_tail_gets_lines_though_nothing_is_logged(edge: Edge) -> None:
     with Listener(edge) as tail:
         assert tail.head.status == 200
         assert tail.head.get("content-type") == b"text/event-stream; charset=utf-8"
-        for _ in range(200):  # a worker begins when it has heard of it
+
+        def both() -> bool:  # a worker begins when it has heard of it
             visit(edge, "/cached/a?token=abc", "/app/fine")
-            if {one["route"] for one in tail.lines} == {"/cached/**", "/app/**"}:
-                break
-            time.sleep(0.02)
+            return {one["route"] for one in tail.lines} == {"/cached/**", "/app/**"}
+
+        until(both)
         hit = next(one for one in tail.lines if one["route"] == "/cached/**")
         assert hit["path"] == "/cached/a?token=***"
         assert hit["target"] == "app" and hit["status"] == 200
@@ -252,12 +252,13 @@ def test_a_tail_gets_lines_though_nothing_is_logged(edge: Edge) -> None:
 )
 def test_filters(edge: Edge, query: str, passes: Any) -> None:
     with Listener(edge, query) as tail:
-        for _ in range(100):
+
+        def some() -> bool:
             visit(edge, "/app/503", "/app/fine", "/elsewhere", "/cached/b", "/cached/b")
-            if len(tail.lines) >= 3:
-                break
-            time.sleep(0.02)
-        assert tail.lines and all(map(passes, tail.lines))
+            return len(tail.lines) >= 3
+
+        until(some)
+        assert all(map(passes, tail.lines))
 
 
 def test_filters_that_make_no_sense_are_refused(edge: Edge) -> None:

@@ -71,7 +71,7 @@ async def test_stop_does_not_wait_for_who_has_left_or_asks_nothing(tmp_path: Pat
         idle, idle_writer = await asyncio.open_connection("127.0.0.1", service.port)
         idle_writer.write(b"HEAD /noticia/chuva.ghtml HTTP/1.1\r\nHost: x\r\n\r\n")
         await idle.readuntil(b"\r\n\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(25):
             await service.stop()
         assert await idle.read() == b""
         idle_writer.close()
@@ -80,7 +80,7 @@ async def test_stop_does_not_wait_for_who_has_left_or_asks_nothing(tmp_path: Pat
 async def test_stop_cuts_who_never_reads(tmp_path: Path) -> None:
     async with started(tmp_path, drain=0.1) as service:
         _, writer = await reader(service)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(25):
             await service.stop()
         writer.transport.abort()
 

@@ -223,7 +223,7 @@ def test_the_second_signal_ends_at_once(site):
     began = time.monotonic()
     site.process.send_signal(signal.SIGINT)
     site.end()
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 30.0
 
 
 def test_a_child_that_does_not_drain_in_time_is_killed(site):
@@ -322,7 +322,7 @@ def test_systemd_is_told(tmp_path):
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
         told.bind(path)
-        told.settimeout(5)
+        told.settimeout(60)
         site = Site(tmp_path, NOTIFY_SOCKET=path)
         assert f"READY=1\nMAINPID={site.process.pid}" in told.recv(4096).decode()
         site.process.send_signal(signal.SIGHUP)

@@ -184,7 +184,7 @@ def test_it_ends_by_itself(tmp_path):
     async def story(edge: Edge) -> None:
         edge.learn(told(Overrides().with_(chosen("legacy", ends=0.03))))
         assert plan(edge, "/busca/**").decision.target == "legacy"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while plan(edge, "/busca/**").decision.target == "legacy":
                 await asyncio.sleep(0.005)
 
@@ -200,7 +200,7 @@ def test_a_clock_that_was_set_is_noticed(tmp_path, monkeypatch):
         real = time.time
         monkeypatch.setattr(in_force.time, "time", lambda: real() + shift[0])
         shift[0] = 3601.0
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while plan(edge, "/busca/**").decision.target == "legacy":
                 await asyncio.sleep(0.005)
 

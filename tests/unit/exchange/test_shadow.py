@@ -52,7 +52,7 @@ class Site:
         return self.edge.shadows.ledger(key).json()
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not true():
                 await asyncio.sleep(0.002)
 

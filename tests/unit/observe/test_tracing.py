@@ -117,7 +117,7 @@ def test_what_finds_the_queue_full_is_dropped_and_counted(monkeypatch: pytest.Mo
     counted: Counter[str] = Counter()
     held = threading.Event()
     monkeypatch.setattr(tracing, "MOST", 10)
-    monkeypatch.setattr(tracing.Tracer, "_run", lambda self: held.wait(5))
+    monkeypatch.setattr(tracing.Tracer, "_run", lambda self: held.wait(60))
     tracer = Tracer(
         Settings(endpoint="http://127.0.0.1:9", sample=1.0),
         "1",
@@ -129,7 +129,7 @@ def test_what_finds_the_queue_full_is_dropped_and_counted(monkeypatch: pytest.Mo
         assert trace is not None
         trace.ended(trace.root, status=200)
     assert counted == {"dropped": 15}
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
     held.set()
     tracer.close()
 

@@ -240,7 +240,7 @@ async def connect(to: Endpoint) -> UpstreamConnection:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0.005)
 
