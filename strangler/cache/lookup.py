@@ -53,8 +53,14 @@ class Lookup(NamedTuple):
 
     @property
     def may_stand_in(self) -> bool:
-        """Tell whether `stored` may be delivered if the upstream fails, as it is now."""
-        return self.stored is not None and -self.ttl <= self.if_error and self.if_error > 0.0
+        """Tell whether `stored` may be delivered if the upstream fails, as it is now.
+
+        An error of its own may not: readers would get an old one, and no fallback, for a new one.
+        """
+        stored = self.stored
+        if stored is None or stored.status in STALE_FOR:
+            return False
+        return -self.ttl <= self.if_error and self.if_error > 0.0
 
     @property
     def holds_whole(self) -> bool:

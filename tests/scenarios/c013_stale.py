@@ -159,6 +159,20 @@ IF_ERROR = [
         stale(CUT, number=0, age=60, status=200),
         rfc="5861 4",
     ),
+    *(
+        Story(
+            f"an-error-stands-in-for-no-other-{route[1:]}",
+            origin(down(500, ("Cache-Control", control), TAG), status=500, wait=EXPIRED),
+            origin(down(503, ("Cache-Control", control), TAG), status=503, wait=EXPIRED),
+            failed(CUT),
+            rfc="5861 4",
+            route=route,
+        )
+        for route, control in (
+            ("/origin", f"max-age=1, {FOREVER}"),
+            ("/forgiving", "max-age=1"),
+        )
+    ),
     Story(
         "stale-if-error-by-the-routes-words",
         origin(Given(), wait=EXPIRED),
