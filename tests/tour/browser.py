@@ -16,7 +16,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 T = TypeVar("T")
 
-PATIENCE = 30.0  # seconds that a page may take to show what it should
+PATIENCE = 60.0  # seconds that a page may take to show what it should
 DESKTOP = (1280, 900)
 PHONE = (390, 844)
 

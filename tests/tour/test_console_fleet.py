@@ -62,7 +62,7 @@ def test_back_to_legacy_in_one_console_counts_on_both_edges(
     sign_in(reader, TOKEN)
     reader.sees("#overrides", "p95 of 9 s")
     reader.until(
-        lambda: "Yes: 2 proxies" in reader.find("ul.answers").text, what="both agree", within=20.0
+        lambda: "Yes: 2 proxies" in reader.find("ul.answers").text, what="both agree", within=60.0
     )
     tab_to(reader, "Undo: route:/busca/**")
     press(reader, Keys.ENTER)
