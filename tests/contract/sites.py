@@ -65,7 +65,7 @@ class Site:
             return self._only
         return make_store(self.url, name="shared", **options)
 
-    async def worker(self, *, deadline: float = 2.0, poll: float = 0.1, **options: Any) -> Tier:
+    async def worker(self, *, deadline: float = 10.0, poll: float = 0.1, **options: Any) -> Tier:
         """Return another worker's tier; it is closed when the test has ended."""
         make = Glancing if "glance" in self.kind else Tier
         tier = make("shared", self.store(**options), deadline=deadline, poll=poll)

@@ -324,7 +324,7 @@ async def test_a_hundred_thousand_with_one_tag_go_in_under_a_second(site: Site) 
             some = written % (count // 50) == 0 or written == 1
             data = record.dump(_at(kept, key), b"") if some else template
             await one.store.write(
-                key, b"", pack(Envelope(one.moment, now, now + 60, 0, 0, data)), 60
+                key, b"", pack(Envelope(one.moment, now, now + 600, 0, 0, data)), 600
             )
 
     await asyncio.gather(*[write() for _ in range(64)])

@@ -79,7 +79,13 @@ def site():
 
 @pytest.fixture
 def fresh(site):
-    """The site with both sides answering alike, and nothing counted."""
+    """The site with both sides answering alike, and nothing under way."""
+
+    def over():
+        _, told = site.edge.admin_json("/-/parity")
+        return not any(counts["pending"] for counts in told["routes"].values())
+
+    until(over)
     for side in (site.legacy, site.service):
         side.forget().answers(respond(body="same"))
     return site

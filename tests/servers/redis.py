@@ -34,7 +34,7 @@ class Redis(Server):
 
     def ask(self, line: bytes) -> bytes:
         """Send one inline command, such as ``FLUSHALL``; return the first bytes of the answer."""
-        with socket.create_connection((LOOPBACK, self.port), timeout=1.0) as connection:
+        with socket.create_connection((LOOPBACK, self.port), timeout=30.0) as connection:
             connection.sendall(line + b"\r\n")
             return connection.recv(4096)
 
