@@ -57,7 +57,7 @@ class Inside:
         self.records: list[Any] = []
         self._thread = threading.Thread(target=self._run, name="edge-inside")
         self._thread.start()
-        assert self._ready.wait(10), "the edge did not start"
+        assert self._ready.wait(60), "the edge did not start"
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -87,7 +87,7 @@ class Inside:
         async def call() -> Any:
             return work()
 
-        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(60)
 
     def override(self, kind: str, subject: str, value: Any, *, ends: float = 600.0) -> str:
         """Put an override in force for *ends* seconds; return its id."""
@@ -140,7 +140,7 @@ class Inside:
     def stop(self) -> None:
         """End it."""
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._folder.cleanup()
 
     def __enter__(self) -> Self:

@@ -88,7 +88,7 @@ def test_pain_51_a_copied_cookie_ends_by_signing_out_whatever_dies_meanwhile(tex
 
         environment = {"STRANGLER_STATE": str(edge.folder / "var")}
         edge.process.terminate()
-        edge.process.wait(20)
+        edge.process.wait(60)
         with Edge(text, workers=WORKERS, access_log="off", environment=environment) as again:
             assert (who(again, copied), who(again, other)) == (None, "admin.token")
             entries = map(

@@ -32,7 +32,7 @@ ARTICLES = 60
 WORKERS = 2
 ARTICLE = "/noticia/tiroteio-deixa-um-morto-e-feridos.ghtml"
 START = 60.0  # seconds until everything answers
-STOP = 20.0  # seconds from SIGTERM to the last process's end
+STOP = 60.0  # seconds from SIGTERM to the last process's end
 
 # One access line of the edge, as people read it.
 _LINE = re.compile(

@@ -376,7 +376,7 @@ def test_sigterm_ends_it_well_while_readers_ask(monolith: Monolith, materia: Mat
     answer = connection.getresponse()
     assert answer.read().endswith(b"</html>\n")
     connection.close()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     materia.start()
 
 

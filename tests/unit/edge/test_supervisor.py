@@ -143,7 +143,7 @@ class Site:
         return int(self.wait(rf"^{name} up (\d+)", after=after)[1])
 
     def end(self, code: int | None = 0) -> None:
-        status = self.process.wait(10)
+        status = self.process.wait(60)
         self._reader.join(5)
         assert not self._reader.is_alive(), "a child outlived the supervisor"
         if code is not None:

@@ -168,4 +168,4 @@ def test_a_django_site_that_mounts_it() -> None:
         assert said == {"database": "1 row", "broken": "ValueError: no", "coroutine": "ok"}
         assert ask(port, "POST")[0] == 405
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0

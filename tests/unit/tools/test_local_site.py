@@ -166,7 +166,7 @@ def test_a_signal_stops_every_process_and_its_children(checkout: Path, number: i
         family = pids(printed)
         assert len(family) == 6
         runner.send_signal(number)
-        assert runner.wait(20) == 0
+        assert runner.wait(60) == 0
         assert all(ends(pid) for pid in family)
 
 
@@ -176,7 +176,7 @@ def test_the_edges_end_ends_all(checkout: Path) -> None:
         os.kill(family[4], signal.SIGKILL)
         assert runner.stdout
         rest = runner.stdout.read()
-        assert runner.wait(20) == 1
+        assert runner.wait(60) == 1
         assert "edge ended (SIGKILL), so everything is stopped" in rest
         assert all(ends(pid) for pid in family)
 
@@ -198,7 +198,7 @@ def test_another_part_that_ends_is_told_and_started_again(
             family[at : at + 2] = pids(told)
             assert family[at] != leader
         runner.send_signal(signal.SIGINT)
-        assert runner.wait(20) == 0
+        assert runner.wait(60) == 0
         assert all(ends(pid) for pid in family)
 
 
@@ -213,7 +213,7 @@ def test_a_part_that_will_not_start_again_does_not_end_the_site(checkout: Path) 
             assert "materia ended (exit 7)" in read_until(runner, "materia ended")
         assert runner.poll() is None
         runner.send_signal(signal.SIGTERM)
-        assert runner.wait(20) == 0
+        assert runner.wait(60) == 0
         assert all(ends(pid) for pid in family)
 
 
