@@ -196,7 +196,7 @@ class Fill(Asking):
             return
         asked = steering(self._head, self._cached.policy)
         if asked is not None and asked.only_if_cached:
-            each(self._take_readers(), Reader.unavailable)
+            each(self._take_readers(), lambda reader: reader.unavailable())
             self._end()
         elif self._head.method == b"HEAD":
             self._send_on()
