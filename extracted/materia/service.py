@@ -13,7 +13,7 @@ from .health import Checkup, store_checker, sync_checker
 from .page import render
 from .settings import Settings
 from .store import Store, open_store
-from .sync import Sync
+from .sync import Sync, ended
 from .web import MAX_EVENT, InFlight, make_application
 
 log = logging.getLogger("materia")
@@ -85,8 +85,7 @@ class Service:
         """Take no more connections, finish the requests in flight, let go of everything."""
         self.in_flight.draining = True
         self._server.stop()
-        self._following.cancel()
-        await asyncio.wait([self._following])
+        await ended(self._following)
         try:
             async with asyncio.timeout(self.settings.drain):
                 await self.in_flight.empty()

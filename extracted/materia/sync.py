@@ -28,6 +28,17 @@ PAUSE = 1.0  # seconds at least between two re-syncs
 CONNECT_TIMEOUT, TIMEOUT = 2.0, 30.0  # seconds; a page of the log may be megabytes
 
 
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel *task* and wait for its end, as often as it takes.
+
+    A driver may swallow a cancellation: asyncio.wait_for of Python 3.11 does, where what it waits
+    for ends in the same moment.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=1.0)
+
+
 class SyncFailed(Exception):
     """The log could not be read; the message says why."""
 

@@ -46,6 +46,8 @@ _TLS_CLOSE: Final = 0.1
 _IN_KERNEL: Final = 16 << 10
 #: Seconds of silence after which a reader that closed its sending side counts as gone.
 _HALF_CLOSED: Final = 0.5
+#: Seconds in which a request is on its way that was sent before its reader saw us close.
+_CROSSING: Final = 0.2
 
 
 class Connection(asyncio.Protocol):
@@ -302,6 +304,21 @@ class Connection(asyncio.Protocol):
             self.server.loop.call_later(_TLS_CLOSE, self.close)
         else:
             self.transport.close()
+
+    def part(self) -> None:
+        """Close our side of an idle connection in a drain, and the whole of it a moment later.
+
+        A request that is on its way just now is not answered; but its reader sees an orderly end,
+        after which it may be sent again (RFC 9112 §9.3.1), and no reset.
+        """
+        if self.busy or self.transport.is_closing() or kernel.unread(self.transport):
+            return  # what waits to be read is answered, and told to close
+        if not self.transport.can_write_eof():
+            self.close()
+            return
+        self._lingering = self.busy = True
+        self.transport.write_eof()
+        self.server.loop.call_later(_CROSSING, self.close)
 
     def linger(self) -> None:
         """Close our side, but read on for a moment: a reset would destroy the answer on its way."""

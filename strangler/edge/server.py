@@ -203,5 +203,4 @@ class Server:
 
     def _close_idle(self) -> None:
         for connection in list(self.open):
-            if not connection.busy:
-                connection.idle_expired()
+            connection.part()

@@ -10,7 +10,7 @@ import pytest
 
 from extracted.materia.event import Event
 from extracted.materia.store import Store
-from extracted.materia.sync import Sync, SyncFailed
+from extracted.materia.sync import Sync, SyncFailed, ended
 
 from .conftest import Log
 
@@ -23,8 +23,7 @@ async def running(sync: Sync) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        await ended(task)
 
 
 async def until(condition: Callable[[], Awaitable[object] | object]) -> None:
@@ -35,6 +34,23 @@ async def until(condition: Callable[[], Awaitable[object] | object]) -> None:
             if await value if isawaitable(value) else value:
                 return
             await asyncio.sleep(0.01)
+
+
+async def test_a_cancellation_that_a_driver_swallows_is_made_again() -> None:
+    heard = []
+
+    async def follow() -> None:
+        while len(heard) < 2:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError as cancelled:
+                heard.append(cancelled)
+
+    task = asyncio.create_task(follow())
+    await asyncio.sleep(0)
+    await ended(task)
+    assert len(heard) == 2
+    assert task.done()
 
 
 async def test_empty_log_is_no_failure(store: Store, log: Log, sync: Sync) -> None:

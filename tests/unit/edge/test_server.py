@@ -203,6 +203,32 @@ class Blocks(asyncio.Protocol):
         self._client.sendall(REQUESTS["get"])
 
 
+def test_a_request_that_crosses_the_end_of_an_idle_connection_is_not_reset() -> None:
+    """Who sees a clean end may send it again; a reset says nothing of what was done."""
+
+    async def ask() -> bytes:
+        server = Server(application())
+        [sock] = bind_sockets(0, "127.0.0.1")
+        server.add_sockets([sock])
+        client = socket.create_connection(sock.getsockname())
+        reader, writer = await asyncio.open_connection(sock=client.dup())
+        writer.write(REQUESTS["get"])
+        await reader.readuntil(b"}")
+        server.start_drain()
+        server._close_idle()
+        client.sendall(REQUESTS["get"])
+        try:
+            return await asyncio.wait_for(reader.read(-1), 20)
+        except ConnectionError:
+            return b"reset"
+        finally:
+            client.close()
+            writer.close()
+            await asyncio.wait_for(server.drained(20), 20)
+
+    assert uvloop.run(ask()) == b""
+
+
 def test_a_request_that_a_late_loop_has_yet_to_read_keeps_a_drain_waiting() -> None:
     """The moment that idle connections get had passed when the loop came to look at them."""
 
