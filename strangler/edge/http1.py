@@ -297,10 +297,11 @@ class Connection(asyncio.Protocol):
         self._lingering = True
         if self.transport.is_closing():
             return
-        untaken = kernel.untaken(self.transport)
-        if untaken and self not in self.server.waits_write:
-            self._wait_for_reader()
-        if self.secure and untaken > _IN_KERNEL:
+        if self.transport.get_write_buffer_size() and self not in self.server.waits_write:
+            # What has been taken by now is looked at where that takes long: a small answer
+            # is with the kernel before it is worth the question.
+            self.server.waits_write.start(self)
+        if self.secure and kernel.untaken(self.transport) > _IN_KERNEL:
             self.server.loop.call_later(_TLS_CLOSE, self.close)
         else:
             self.transport.close()

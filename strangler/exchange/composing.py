@@ -28,6 +28,7 @@ class Composed(NamedTuple):
     block: bytes
     host_line: bytes | None
     authority: bytes
+    version: int
     reader: bytes
 
 
@@ -50,7 +51,7 @@ def request(exchange: Exchange, upstream: Upstream) -> Request:
         and made.upstream is upstream
         and made.via is via
         and head.authority is fields.authority
-        and head.version == 11
+        and made.version == head.version
         and not exchange._trusted
     ):
         reader = made.reader + exchange.id.encode()
@@ -68,10 +69,15 @@ def request(exchange: Exchange, upstream: Upstream) -> Request:
         fields.plain
         and fields.length is None
         and head.authority is fields.authority
-        and head.version == 11
         and not exchange._trusted
     )
-    if alike and made is not None and made.via is via and made.authority == head.authority:
+    if (
+        alike
+        and made is not None
+        and made.via is via
+        and made.authority == head.authority
+        and made.version == head.version
+    ):
         reader = made.reader
     else:
         reader = reader_lines(
@@ -93,7 +99,8 @@ def request(exchange: Exchange, upstream: Upstream) -> Request:
     # connections must not hold on to theirs.
     if (route.rewrite is None or not chosen) and len(fields.raw) <= PARSED_BYTES:
         connection.told = Composed(
-            fields, plan, upstream, via, request.block, host_line, head.authority, reader
-        )
+            fields, plan, upstream, via, request.block, host_line,
+            head.authority, head.version, reader,
+        )  # fmt: skip
     request = Request(head.method, target, request.block, host_line, None, False, reader + id_)
     return request if exchange.trace is None else request_of(exchange, request)

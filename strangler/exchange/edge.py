@@ -264,8 +264,6 @@ class Edge:
             not plan.hot
             and head.method == b"GET"
             and fields.plain
-            and head.version == 11
-            and connection.keep_alive
             and not near
             and self._seen.again(head)
         ):

@@ -324,3 +324,39 @@ def test_a_hundred_half_closed_readers_leave_nothing(edge, origin):
             client.sock.shutdown(socket.SHUT_WR)
             client.read().expect(200, body="late")
             client.expect_closed()
+
+
+@pytest.mark.parametrize(
+    ("version", "option", "kept"),
+    [
+        ("HTTP/1.0", "keep-alive", True),
+        ("HTTP/1.0", "close", False),
+        ("HTTP/1.0", "", False),
+        ("HTTP/1.1", "close", False),
+    ],
+)
+def test_what_comes_again_is_passed_on_and_answered_as_the_first_time(
+    scene: Scenario, version: str, option: str, kept: bool
+):
+    """The third time its bytes are known: nothing of it may be another version's."""
+    origin = scene.upstream("legacy").answers(respond(200, "page"))
+    scene.proxy()
+    scene.connect().get("/page").expect(200)  # the same target, by another version
+    raw = build("GET", "/page", [("Connection", option)] if option else [], version=version)
+    client = scene.connect()
+    answers = []
+    for _ in range(5):
+        client.send(raw)
+        answers.append(client.read().expect(200, body="page"))
+        if not kept:
+            client.expect_closed()
+            client = scene.connect()
+    assert {answer.get("connection") for answer in answers} == {b"keep-alive" if kept else b"close"}
+
+    def lines(number: int) -> list[tuple[str, str]]:
+        found = [(str(name), str(value)) for name, value in origin.requests[number].fields]
+        return [pair for pair in found if "x-request-id" not in pair[0].lower()]
+
+    origin.wait_requests(6)
+    assert all(lines(number) == lines(1) for number in range(2, 6))
+    assert ("via" in str(lines(1)).lower()) and (f"{version[-3:]} strangler" in str(lines(1)))

@@ -142,17 +142,20 @@ class Drawn:
 class Passing:
     """A GET that no edge tier could answer: read and matched, to be begun as any other."""
 
-    __slots__ = ("_edge", "_head", "_match", "_plan")
+    __slots__ = ("_edge", "_ends", "_head", "_match", "_plan")
 
     def __init__(self, edge: Edge, plan: Plan, head: RequestHead, match: Match[Route]) -> None:
         """Remember what *head* means: the *match* and its *plan*."""
         self._edge = edge
+        self._ends = not head.keep_alive
         self._plan = plan
         self._head = head
         self._match = match
 
     def answer(self, connection: Connection) -> bytes:
         """Begin the request."""
+        if self._ends:
+            connection.keep_alive = False
         connection.begin(self._head, self)
         return b""
 
@@ -182,8 +185,8 @@ class Seen:
         return False
 
     def remember(self, head: RequestHead, known: Known | Drawn | Passing) -> None:
-        """Let *known* take what comes with the bytes of *head*, a GET of HTTP/1.1."""
-        raw = b"GET %b HTTP/1.1%b" % (head.target, head.fields.raw)
+        """Let *known* take what comes with the bytes of *head*, a GET."""
+        raw = b"GET %b HTTP/1.%d%b" % (head.target, head.version - 10, head.fields.raw)
         if len(raw) <= _LONGEST:
             if len(self.known) >= _MOST:
                 self.known.clear()

@@ -369,8 +369,6 @@ def test_a_get_that_is_passed_on_is_read_twice_and_no_more(path, stage, route, t
     "raw",
     [
         b"HEAD /b HTTP/1.1\r\nHost: a.example\r\n\r\n",
-        b"GET /b HTTP/1.0\r\nHost: a.example\r\nConnection: keep-alive\r\n\r\n",
-        b"GET /b HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n",
         b"GET /b HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1\r\n\r\n",
         b"GET /b HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
         b"GET /b HTTP/1.1\r\nHost: a.example\r\nVia: 1.1 x\r\n\r\n",
@@ -383,6 +381,24 @@ def test_what_is_not_the_same_each_time_is_read_each_time(raw, tmp_path):
         for _ in range(4):
             site.reader()[0].data_received(raw)
         assert not site.edge.known
+
+    on_a_site(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    ("version", "field", "kept"),
+    [("0", "keep-alive", True), ("0", "close", False), ("1", "close", False)],
+)
+def test_a_known_pass_ends_the_connection_where_its_reader_wants_that(
+    version, field, kept, tmp_path
+):
+    def story(site: Site) -> None:
+        raw = f"GET /b HTTP/1.{version}\r\nHost: a.example\r\nConnection: {field}\r\n\r\n".encode()
+        for number in range(4):
+            connection, _ = site.reader()
+            connection.data_received(raw)
+            assert connection.busy and connection.keep_alive is kept
+            assert list(site.edge.known) == ([raw] if number else [])
 
     on_a_site(tmp_path, story)
 
