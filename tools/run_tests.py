@@ -53,7 +53,8 @@ class Suite:
             found["skipped"] = int(words.get("skipped", 0))
             found["passed"] = int(ran[-1]) - found["failed"] - found["skipped"]
         elif self.output:
-            for number, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", text[-500:]):
+            last = text.rstrip().rpartition("\n")[2]
+            for number, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", last):
                 found["failed" if word.startswith("error") else word] += int(number)
         if self.code and not found["failed"]:
             found["failed"] = 1  # it didn't come to its tests

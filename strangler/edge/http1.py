@@ -47,7 +47,7 @@ _IN_KERNEL: Final = 16 << 10
 #: Seconds of silence after which a reader that closed its sending side counts as gone.
 _HALF_CLOSED: Final = 0.5
 #: Seconds in which a request is on its way that was sent before its reader saw us close.
-_CROSSING: Final = 0.2
+_CROSSING: Final = 1.0
 
 
 class Connection(asyncio.Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -48,6 +49,11 @@ class Failure:
     ended: float
     fresh: bool
     what: str
+
+
+def _has_ended(client: RawClient) -> bool:
+    """Tell whether an idle connection was closed: who keeps one looks first (RFC 9112 §9.5)."""
+    return bool(select.select([client.sock], [], [], 0)[0])
 
 
 class Load:
@@ -126,6 +132,10 @@ class Load:
             fresh = client is None
             began = time.monotonic()
             try:
+                if client is not None and _has_ended(client):
+                    self.reopened += 1
+                    client.close()
+                    client, fresh = None, True
                 if client is None:
                     client = self.edge.client()
                 try:

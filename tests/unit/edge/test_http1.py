@@ -517,7 +517,7 @@ def test_in_a_drain_who_runs_is_told_to_close_and_who_idles_is_closed(loop):
     scene.server._close_idle()
     assert other.eof and not other.closing
     idle.data_received(GET % 2)  # it was on its way
-    loop.run_until_complete(asyncio.sleep(0.3))
+    loop.run_until_complete(asyncio.sleep(1.2))
     assert other.closing and not other.sent and scene.app.told == [b"/1"]
     assert not scene.transport.eof and not scene.transport.closing
     scene.app.answer()
