@@ -36,6 +36,8 @@ from strangler.wire.head import Fields
 #: Seconds for which a stale copy is kept where it has a validator: a 304 is cheaper than a body.
 _REVALIDATED: Final = 3600.0
 _NEVER: Final = float("-inf")
+#: Seconds after which nothing comes any more of a look that began before a variant was dropped.
+_UNDER_WAY: Final = 1.0
 #: Bytes of an edge tier that the site hasn't: too few for any response.
 _NOTHING: Final = 64
 
@@ -307,8 +309,13 @@ class Copies:
         try:
             await asyncio.gather(*[tier.delete(stored) for _, tier in self.below])
         finally:
-            if self._forgetting.get(variant) == received:
-                del self._forgetting[variant]
+            loop = asyncio.get_running_loop()
+            loop.call_later(_UNDER_WAY, self._dropped, variant, received)
+
+    def _dropped(self, variant: tuple[bytes, Selecting], received: float) -> None:
+        """Let a variant be found again, which nobody has any more."""
+        if self._forgetting.get(variant) == received:
+            del self._forgetting[variant]
 
     def hold(
         self,

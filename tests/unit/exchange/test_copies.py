@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from unit.cache.build import ORIGIN, cc, request, stored
 
 from strangler.cache.policy import Tier
@@ -36,6 +37,44 @@ def test_what_was_dropped_is_not_found_while_a_store_has_yet_to_drop_it(tmp_path
             )
             while copies._forgetting:
                 await asyncio.sleep(0.001)
+        finally:
+            await copies.ladder.close()
+
+    asyncio.run(story())
+
+
+def test_a_look_that_began_before_a_drop_does_not_find_what_was_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store's answer is on its way while the drop is made."""
+
+    async def story() -> None:
+        where = f"sqlite:{tmp_path / 'shared.db'}"
+        copies = Copies.of({"shared": Tier(name="shared", store=where)}, name="strangler")
+        await copies.ladder.start()
+        try:
+            wrong = replace(stored(cc(b"max-age=60")), received=time.time())
+            tier = copies.below[0][1]
+            assert await tier.put(
+                wrong, bytes(wrong.length), stay=60.0, moment=copies.moments().shared
+            )
+            get, read, on = tier.get, asyncio.Event(), asyncio.Event()
+
+            async def late(key: bytes) -> object:
+                found = await get(key)
+                read.set()
+                await on.wait()
+                return found
+
+            monkeypatch.setattr(tier, "get", late)
+            looking = asyncio.create_task(copies.search(wrong.key, ORIGIN, FIELDS))
+            await read.wait()
+            copies.forget(wrong)
+            while await get(wrong.key):
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.05)
+            on.set()
+            assert await looking is None
         finally:
             await copies.ladder.close()
 
