@@ -88,7 +88,6 @@ def test_pain_30_five_reloads_under_load_lose_nothing(edge, text, legacy):
     release = threading.Event()
     legacy.on("/page", lambda c: slow(c, release))
     targets = ["materia", "legacy", "materia", "legacy", "materia"]
-    took = []
     slow_client = edge.client()
     slow_client.send(b"GET /page?slow HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
     legacy.wait_head()
@@ -98,11 +97,10 @@ def test_pain_30_five_reloads_under_load_lose_nothing(edge, text, legacy):
             edge.write(text(target))
             edge.wait_log("config.accepted", after=lines)
             accepted = time.monotonic()
-            took.append(accepted - began)
+            assert accepted - began < 1.0
             load.wait(40)
             assert load.after(accepted) == {target}
     load.expect_none_lost(200)
-    assert min(took) < 1.0, took  # what a busy machine adds is not the edge's
     # The request that was in flight all the while ends where it began.
     release.set()
     assert slow_client.read().text == "legacy /page?slow"
