@@ -63,9 +63,11 @@ class AccessRecord(NamedTuple):
     reason: str
     """Why that target: the word of the decision (``live``, ``canary``, ``fallback`` …)."""
     endpoint: str
-    """The endpoint that gave the response, as ``host:port`` or a unix path."""
+    """The endpoint asked last, for this reader or for who asked first of those that got the same
+    answer, as ``host:port`` or a unix path."""
     attempts: int
-    """Attempts made upstream; 0 if the edge answered by itself."""
+    """Attempts made upstream; 0 if the edge answered by itself, or with the answer to another
+    reader's request."""
     cache: str
     """RFC 9211 outcome: ``hit``, ``fwd=uri-miss`` …"""
     error: str

@@ -27,7 +27,7 @@ from strangler.exchange.caching.reader import Told
 from strangler.exchange.caching.standin import stand_in
 from strangler.exchange.caching.stream import Delivery, Stream, pour
 from strangler.exchange.exchange import Exchange
-from strangler.exchange.fetching.contract import Answer
+from strangler.exchange.fetching.contract import Answer, Fetching
 from strangler.exchange.overridden import Detour
 from strangler.exchange.plan import Cached, Plan
 from strangler.resilience.policy import Rung
@@ -191,6 +191,14 @@ class CachedExchange(Exchange):
             request = self.request_upstream()
         self._start_fetch(self._upstream, request)
 
+    def asked(self, fetch: Fetching, *, own: bool) -> None:
+        """Take over who was asked, for the access line; the attempts are told but once."""
+        if fetch.endpoint is not None:
+            self._endpoint = fetch.endpoint.name
+        if own:
+            self._attempts += fetch.attempts
+        self._why = fetch.why or self._why
+
     def found_stale(self, standby: Standby) -> None:
         """Remember what was found below the edge tier."""
         self.standby = standby
@@ -312,9 +320,6 @@ class CachedExchange(Exchange):
         return out
 
     def _take(self, rung: Rung, replay: bytes) -> None:
-        awaited, self._awaited = self._awaited, None
-        if awaited is not None:
-            awaited.leave(self)
         if rung.kind in ("stale", "archive"):
             self._edge.cache.spawn(self._take_copy(rung))
         else:
@@ -360,16 +365,6 @@ class CachedExchange(Exchange):
         self._edge.cache.begin(self, self._plan, self._cached, self.key)
 
     # The engine's receiver, where a delivery or a fill is what runs.
-
-    def client_gone(self) -> None:
-        awaited, self._awaited = self._awaited, None
-        delivery, self._delivery = self._delivery, None
-        super().client_gone()
-        if awaited is not None:
-            awaited.leave(self)
-        if delivery is not None:
-            self._sent = delivery.sent
-            delivery.leave()
 
     def pause_writing(self) -> None:
         if self._delivery is not None:
@@ -419,13 +414,18 @@ class CachedExchange(Exchange):
             self._keeping.take(payload, body)
         super().response_body(payload, body)
 
-    def total_expired(self) -> None:
+    # Small steps.
+
+    def _drop_fetch(self) -> None:
+        """Drop what is under way, be it another's: a fetch, a wait, a delivery."""
         awaited, self._awaited = self._awaited, None
+        delivery, self._delivery = self._delivery, None
         if awaited is not None:
             awaited.leave(self)
-        super().total_expired()
-
-    # Small steps.
+        if delivery is not None:
+            self._sent = delivery.sent
+            delivery.leave()
+        super()._drop_fetch()
 
     def _deliver(
         self, stream: Stream, *, start: int = 0, stop: int | None = None, chunked: bool
@@ -445,6 +445,8 @@ class CachedExchange(Exchange):
         if complete:
             self._end("")
         else:
+            if self._endpoint:
+                self._why = "answer_begun"
             self._end_badly("http_response_incomplete")
 
     def _served_head(

@@ -27,11 +27,10 @@ from strangler.cache.steering import steering
 from strangler.cache.storable import READERS_OWN, Uncacheable
 from strangler.cache.stored import Stored
 from strangler.cache.tiers.tier import Copy
-from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
 from strangler.exchange.caching.copies import Copies, Found, Standby
 from strangler.exchange.caching.parts import completed, joined_with_held
-from strangler.exchange.caching.reader import Reader, Told, each
+from strangler.exchange.caching.reader import Reader, Told, each, suits
 from strangler.exchange.caching.spill import Spill
 from strangler.exchange.caching.stream import Stream, pour
 from strangler.exchange.fetching.contract import Answer, Asking, Fetching
@@ -137,9 +136,10 @@ class Fill(Asking):
         if self.overtaken():
             return False
         if self._planned is not None:
-            if self._stream.gone or not self._suits(self._planned, reader):
+            if self._stream.gone or not suits(reader, self._planned, self._head):
                 return False
             self._joined += 1
+            self._tell_asked(reader)
             reader.serve_stream(self._planned, self._stream, self._told(collapsed=True))
             return True
         if len(self.readers) >= MOST_READERS:
@@ -154,6 +154,7 @@ class Fill(Asking):
         """Learn that *reader* has gone. The fill goes on if its answer is to be kept."""
         if reader in self.readers:
             self.readers.remove(reader)
+            self._tell_asked(reader)
         wanted = self.readers or self._stream.readers or self._planned is not None
         if not wanted and (self._private or not self.shared):
             self.cancel()
@@ -316,7 +317,6 @@ class Fill(Asking):
         elif head.status == 304 and old is not None:
             self._confirmed(old, head)
         elif stands_in(self.lookup, head.status) and self.lookup.stored is not None:
-            self._drop_fetch()
             self._serve_old(head.status)
         elif head.status >= 400 and self._leave_to_fallback((head, body, payload)):
             return
@@ -330,8 +330,8 @@ class Fill(Asking):
     def fetch_failed(self, error: AttemptFailed) -> None:
         if self._over:
             return
-        self._fetch = None
         if self._planned is not None or self._private:
+            self._fetch = None
             self._stream.fail()
             self._end()
         elif stands_in(self.lookup, None):
@@ -345,7 +345,6 @@ class Fill(Asking):
         if not update.confirms(old, head):
             self._ask_for_all(old)
             return
-        self._drop_fetch()
         shown = self._shown(head)
         stored, reason = update.freshened(
             old,
@@ -414,7 +413,7 @@ class Fill(Asking):
             if self._stream.passing and not first:
                 # What isn't held goes at the pace of the slowest: nobody sets another's.
                 reader.alone(self.lookup.forward or "uri-miss", "large")
-            elif self._suits(planned, reader) and not (overtaken and reader in self._late):
+            elif suits(reader, planned, self._head) and not (overtaken and reader in self._late):
                 told = self._told(collapsed=not first)
                 told.own = own if reader.head is self._head else b""
                 reader.serve_stream(planned, self._stream, told)
@@ -535,7 +534,6 @@ class Fill(Asking):
         assert self._rest is not None
         old, planned, pieces = self._rest
         self._rest = None
-        self._fetch = None
         whole = completed(old, self._body, planned, b"".join(pieces))
         if whole is None:
             self._ask_for_all(old)
@@ -549,6 +547,7 @@ class Fill(Asking):
 
     def _ask_for_all(self, old: Stored) -> None:
         """Ask plainly: the answer was to a question of ours, and doesn't go with *old*."""
+        self.readers = self._take_readers()
         self._drop_fetch()
         self.cache.copies.forget(old)
         self._ask(anew=True)
@@ -557,24 +556,17 @@ class Fill(Asking):
         """Return *head* as readers may see it."""
         return self.cache.edge.shown(self._plan, self._upstream, head, *self._origin)
 
-    def _suits(self, stored: Stored, reader: Reader) -> bool:
-        fields = reader.head.fields
-        if not stored.authorized and b"\nauthorization:" in fields.lower:
-            return False
-        if stored.span is not None and reader.head is not self._head:
-            return False
-        return select([stored], fields) is stored
-
     def _end_with(self, stored: Stored, body: bytes, told: Told, *, own: bytes = b"") -> None:
         """End and hand *stored* out: whom it doesn't suit asks anew, and mustn't find this fill."""
         readers = self._take_readers()
+        self._drop_fetch()
         self._end()
         each(readers, partial(self._serve, stored, body, told, own=own))
 
     def _serve(
         self, stored: Stored, body: bytes, told: Told, reader: Reader, own: bytes = b""
     ) -> None:
-        if self._suits(stored, reader):
+        if suits(reader, stored, self._head):
             told.own = own if reader.head is self._head else b""
             reader.serve(stored, body, told)
         else:
@@ -595,14 +587,20 @@ class Fill(Asking):
         return True
 
     def _fail_readers(self, error: AttemptFailed, failure: int | str, whole: Answer | None) -> None:
-        self._drop_fetch()
         readers = self._take_readers()
+        self._drop_fetch()
         self._end()
         each(readers, lambda reader: reader.fill_failed(error, failure, whole))
 
     def _take_readers(self) -> list[Reader]:
         readers, self.readers = self.readers, []
+        each(readers, self._tell_asked)
         return readers
+
+    def _tell_asked(self, reader: Reader) -> None:
+        """Tell *reader* whom it has its answer from, for its line in the access log."""
+        if self._fetch is not None:
+            reader.asked(self._fetch, own=reader.head is self._head)
 
     def _drop_fetch(self) -> None:
         fetch, self._fetch = self._fetch, None

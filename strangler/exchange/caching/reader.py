@@ -9,10 +9,11 @@ from typing import Protocol, TypeVar
 
 from strangler.cache.lookup import Forward
 from strangler.cache.stored import Stored
+from strangler.cache.vary import select
 from strangler.errors import AttemptFailed
 from strangler.exchange.caching.copies import Standby
 from strangler.exchange.caching.stream import Stream
-from strangler.exchange.fetching.contract import Answer
+from strangler.exchange.fetching.contract import Answer, Fetching
 from strangler.upstream import Upstream
 from strangler.wire.framing import Body
 from strangler.wire.head import RequestHead, ResponseHead
@@ -29,6 +30,9 @@ class Reader(Protocol):
 
     def alone(self, forward: Forward, detail: str) -> None:
         """Go your own way, straight to the upstream; why, for Cache-Status."""
+
+    def asked(self, fetch: Fetching, *, own: bool) -> None:
+        """Learn that *fetch* was made for you and others; *own*: by your request."""
 
     def interim(self, head: ResponseHead) -> None:
         """Take a 1xx."""
@@ -82,6 +86,16 @@ def each(readers: Iterable[_Who], serve: Callable[[_Who], object]) -> None:
         except Exception:
             _errors.exception("answer.failed")
             reader.stumbled()
+
+
+def suits(reader: Reader, stored: Stored, asked: RequestHead) -> bool:
+    """Tell whether *reader* may have *stored*, which *asked* has brought."""
+    fields = reader.head.fields
+    if not stored.authorized and b"\nauthorization:" in fields.lower:
+        return False
+    if stored.span is not None and reader.head is not asked:
+        return False
+    return select([stored], fields) is stored
 
 
 class Told:
