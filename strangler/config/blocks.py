@@ -310,6 +310,10 @@ class Block(Kind):
             return "methods are part of the key: GET,POST /path"
         if key == "use" and "cache" in self._by_name:
             return "presets and defaults do not use presets: one level, no chains"
+        if key in ("tier", "tiers") and "cache" in self._by_name:
+            return "here write cache: {edge: 10s}; sizes stand under tiers, at the top of the file"
+        if key in ("tier", "tiers") and "archive" in self._by_name:
+            return "name the tiers here: cache: {edge: 10s, shared: 5m}"
         meant = _OTHER_WORDS.get(key.lower(), "")
         if meant in self._by_name:
             return f"here it is called {meant}"

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from strangler.cache.policy import Override
 from strangler.config.blocks import Block, Either, Many, Option, OrNone, Table
+from strangler.config.document import Mapping, Node
+from strangler.config.kinds import BAD, Context, show
 from strangler.config.scalars import Duration, Share, Size, Switch, Text, Whole, Word
 from strangler.config.schema.upstreams import BREAKER, TIMEOUT
 from strangler.config.values import (
@@ -225,7 +227,20 @@ CACHE_KEY: Final = Block(
     ),
 )
 
-_LIFETIME: Final = Duration("0s", "3650d")
+
+class Lifetime(Duration):
+    """How long a tier keeps a copy."""
+
+    def read(self, node: Node, path: str, ctx: Context) -> Any:
+        if isinstance(node, Mapping):
+            tier = path.rpartition(".")[2]
+            hint = f"write {tier}: 10s; its size stands under tiers, at the top of the file"
+            ctx.report(node.place, path, "S103", f"expected {self.name}, got {show(node)}", hint)
+            return BAD
+        return super().read(node, path, ctx)
+
+
+_LIFETIME: Final = Lifetime("0s", "3650d")
 
 _LIFETIME_DOC: Final = "where the origin is silent, and a cap where it speaks; absent: not there."
 

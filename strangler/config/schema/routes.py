@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from strangler.config.blocks import Block, Either, Many, Option, Table
-from strangler.config.kinds import Rejected
+from strangler.config.document import Mapping, Node, Scalar, Sequence
+from strangler.config.kinds import Context, Rejected, printable
 from strangler.config.scalars import Day, Regex, Switch, Text, Whole, Word
 from strangler.config.schema.policies import FIELD_VALUES, POLICIES
 from strangler.config.schema.site import FILE_NAME, OWNER
@@ -221,4 +223,37 @@ ROUTE_VALUE: Final = Either(
     name="an upstream's name, a mapping, or a list of these",
 )
 
-ROUTES: Final = Table(ROUTE_VALUE, key="a route's key", placeholder="KEY")
+
+class RouteTable(Table):
+    """The routes; who writes the upstream first and the path behind it is told so, once."""
+
+    def read(self, node: Node, path: str, ctx: Context) -> Any:
+        if not isinstance(node, Mapping):
+            return super().read(node, path, ctx)
+        others = Mapping([], node.place)
+        for key, value in node.entries:
+            turned = _turned(key.text, value)
+            if not turned:
+                others.entries.append((key, value))
+                continue
+            where, name = f"{path}.{printable(key.text)}", key.text
+            message = f"expected a path that starts with /, got {name!r}"
+            ctx.report(key.place, where, "S301", message, f"the path comes first: {turned}")
+        return super().read(others, path, ctx)
+
+
+def _turned(name: str, value: Node) -> str:
+    """Return the route that is meant, where an upstream's *name* stands before a path, or ""."""
+    whole = "{path}: {name}"
+    if isinstance(value, Sequence):
+        value = next(iter(value.items), value)
+    elif isinstance(value, Mapping):
+        whole = "{path}: {{to: {name}, ...}}"
+        value = next((to for key, to in value.entries if key.text == "to"), value)
+    if not isinstance(value, Scalar) or "/" not in value.text or not re.fullmatch(NAME, name):
+        return ""
+    path = printable(value.text)
+    return whole.format(path=f'"{path}"' if path.startswith("*") else path, name=name)
+
+
+ROUTES: Final = RouteTable(ROUTE_VALUE, key="a route's key", placeholder="KEY")
