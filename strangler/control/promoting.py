@@ -96,11 +96,10 @@ class Promoting:
         do.
         """
         here = unit[0]
-        before = previous_stage(here.stage, here.route.canary.steps)
-        if before is None:
-            raise Rejected(409, f"{here.route.key} is at legacy already")
-        if to is not None:
-            before = _lower(here, to)
+        steps = here.route.canary.steps
+        before = previous_stage(here.stage, steps) if to is None else _lower(here, to)
+        if before is None or before == here.stage:
+            raise Rejected(409, f"{here.route.key} is at {here.stage} already")
         seconds = _lasts(lasts, longest, longest)
         told = self._readiness(here)
         choices = self._choices(unit, before, reason, "back", seconds)
@@ -283,15 +282,20 @@ def _pairs(counts: Mapping[str, Any] | None) -> Pairs:
 
 
 def _lower(here: Standing, text: str) -> Stage:
-    """Return the stage that *text* says, which has to be a step back. Raises Rejected."""
+    """Return the stage that *text* says, which must not be a step up. Raises Rejected."""
     try:
         stage = parse_stage(text)
     except Malformed as problem:
         hint = f"; {problem.hint}" if problem.hint else ""
         raise wrong("to", f"expected {problem.expected}, got {problem.got}{hint}") from None
     now = here.stage
-    if (stage.step, stage.share) >= (now.step, now.share):
-        raise wrong("to", f"{stage} is no step back from {now}")
+    if stage != now and (stage.step, stage.share) >= (now.step, now.share):
+        way = "strangler toggle puts a route into any stage"
+        if here.override is not None and stage == here.route.stage:
+            way = (
+                f"routes.yaml says {stage}: strangler undo {here.override.id} ends what is above it"
+            )
+        raise wrong("to", f"{stage} is no step back from {now}; {way}")
     return stage
 
 

@@ -85,6 +85,23 @@ def test_promote_by_force_and_back(edge: Edge, typed: Typed) -> None:
     assert (code, out, err) == (1, "", f"strangler: {ROUTE} is at legacy already\n")
 
 
+def test_back_to_what_is_no_step_back_says_how_to_go_there(edge: Edge, typed: Typed) -> None:
+    assert typed("toggle", "/live/**", "legacy", *WHY)[0] == 0
+    one = call(edge, "GET", "/rollout?route=/live/**")[1]["stage"]["override"]["id"]
+    code, out, err = typed("back", "/live/**", *WHY, "--to", "live")
+    assert (code, out) == (2, "")
+    assert "to: live is no step back from legacy" in err
+    assert f"routes.yaml says live: strangler undo {one}" in err
+    _, _, err = typed("back", "/live/**", *WHY, "--to", "canary 5%")
+    assert "canary 5% is no step back from legacy" in err
+    assert "strangler toggle puts a route into any stage" in err
+    assert "undo" not in err
+    code, _, err = typed("back", "/live/**", *WHY, "--to", "legacy")
+    assert (code, err) == (1, "strangler: /live/** is at legacy already\n")
+    code, _, err = typed("back", ROUTE, *WHY, "--to", "canary 1%")
+    assert (code, err) == (1, f"strangler: {ROUTE} is at canary 1% already\n")
+
+
 def test_back_as_json(typed: Typed) -> None:
     code, out, err = typed("back", ROUTE, *WHY, "--for", "5m", "--json")
     told = json.loads(out)
