@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from strangler.cli.output import add_admin, answer, ask, complain, table
@@ -168,12 +168,18 @@ def _set(given: argparse.Namespace, kind: str, subject: str, value: Any) -> int:
     if not told.get("ok") or given.json:
         return said(given, status, told)
     if given.preview:
-        count = told["affects"]["count"]
+        affects = told["affects"]
         lasts = show_duration(told["seconds"])
         print(f"{kind} of {subject}: {_shown(told['now'])} -> {_shown(told['then'])} for {lasts}")
-        print(f"routes affected: {count}")
-        for key in told["affects"]["routes"]:
+        print(f"routes affected: {affects['count']}")
+        for key in affects["routes"]:
             print(f"  {key}")
+        for one in affects.get("instead", ()):
+            who = ", then ".join(one["rungs"]) or "nobody, a 503"
+            print(f"answered instead by {who}: {_named(one)}")
+        lost = affects.get("rung_lost", {"count": 0})
+        if lost["count"]:
+            print(f"left without it as a fallback: {_named(lost)}")
         return 0
     one = told["override"]
     until = time.strftime("%H:%M:%S", time.localtime(one["expires"]))
@@ -184,6 +190,13 @@ def _set(given: argparse.Namespace, kind: str, subject: str, value: Any) -> int:
     )
     print(f"undo: strangler undo {one['id']} --reason …")
     return warned(told)
+
+
+def _named(some: Mapping[str, Any]) -> str:
+    """Say how many routes these are, and name a few of them."""
+    few = some["routes"][:3]
+    more = f" and {some['count'] - len(few)} more" if some["count"] > len(few) else ""
+    return ", ".join(few) + more
 
 
 def _clear(given: argparse.Namespace, kind: str, subject: str) -> int:

@@ -108,6 +108,20 @@ def test_what_would_change_is_shown_and_not_done(edge, typed):
     assert affected(typed, "drain", "busca") == {"/votar/**"}
 
 
+def test_a_drains_preview_says_who_answers_instead(edge, typed):
+    told = json.loads(typed("drain", "busca", "--preview", "--json", *WHY)[1])["affects"]
+    both = ["/busca/**", "/votar/**"]
+    assert told["instead"] == [{"rungs": ["legacy"], "count": 2, "routes": both}]
+    assert typed("drain", "busca", *WHY)[0] == 0
+    edge.get("/votar/").expect(200, body="legacy /votar/")
+    code, out, _ = typed("drain", "legacy", "--preview", *WHY)
+    assert code == 0
+    assert out.endswith(
+        "answered instead by nobody, a 503: /**\n"
+        "left without it as a fallback: /busca/**, /votar/**\n"
+    )
+
+
 def affected(typed: Any, *words: str) -> set[str]:
     told = json.loads(typed(*words, "--preview", "--json", *WHY)[1])
     return set(told["affects"]["routes"])

@@ -136,6 +136,12 @@ def test_pain_34_each_override_is_given_and_undone_by_a_button(
     assert listed(edge)["overrides"] == []
 
 
+def test_a_drains_sheet_says_who_answers_instead(reader: Reader) -> None:
+    begin(reader, "/", "Drain busca")
+    choose(reader, "value", "all of it")
+    reader.sees(".sheet .preview", f"instead: {ROUTE}")
+
+
 @pytest.mark.parametrize("kind", chaos.KINDS)
 def test_each_fault_that_is_offered_is_one(reader: Reader, edge: Edge, kind: str) -> None:
     give(reader, PAGES["route"], "Fault", fault=kind)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from strangler.config.for_good import for_good
 from strangler.control.choice import owners_of, read_choice, read_reason, refuse_unknown
+from strangler.control.drained import instead
 from strangler.control.endpoint import Endpoint, Parameter
 from strangler.control.handler import Handler, Rejected
 from strangler.control.stores import Unrecorded
@@ -100,6 +101,8 @@ async def _preview(asked: Handler) -> Told:
     ]
     affects: dict[str, Any] = {"routes": routes[:100], "count": len(routes)}
     affects |= asked.view.console.affected(routes)
+    if choice.kind == "drain":
+        affects |= instead(snapshot, overrides, choice.subject)
     return {
         "now": now,
         "then": then,
@@ -251,7 +254,8 @@ ROWS: Final = (
         path="/-/overrides/preview",
         counted=False,
         answer=_preview,
-        doc="the same body: what would change for whom, without changing it",
+        doc="the same body: what would change for whom, and who would answer in the place "
+        "of what is drained, without changing it",
         access="owner",
         body=_CHOICE,
         told={"type": "object", "required": ["now", "then", "affects"]},

@@ -237,7 +237,18 @@ function Preview({ told }) {
       ${busy != null && `, ${rate(busy)}`}
       ${part != null && `, ${share(part)} of all`}
     </p>
+    ${(told.affects?.instead || []).map(
+      ({ rungs, count: some, routes }) =>
+        html`<p class=${rungs.length ? "more" : "trouble"}>${rungs.join(", then ") || "Nobody (503)"} instead: ${named(some, routes)}</p>`,
+    )}
+    ${told.affects?.rung_lost?.count > 0 && html`<p class="more">Left without it as a fallback: ${named(told.affects.rung_lost.count, told.affects.rung_lost.routes)}</p>`}
   </div>`;
+}
+
+// A few of many routes.
+function named(count, routes) {
+  const few = routes.slice(0, 3);
+  return `${few.join(", ")}${count > few.length ? ` and ${count - few.length} more` : ""}`;
 }
 
 // What a rollout says of a move: what is still missing, or what legacy would have to do.
