@@ -72,14 +72,19 @@ class Standing:
         self.returned = -inf
         self.weight = 1.0
 
-    def succeeded(self, now: float) -> None:
-        """Count an answer that speaks well of the endpoint."""
-        self.streak = self.refused = 0
-        self.window.add(now)
+    def succeeded(self, now: float, whole: bool = True) -> None:
+        """Count an answer that speaks well of the endpoint.
 
-    def broke(self, now: float) -> None:
-        """Count an answer as bad after all: it has broken off in its content."""
-        self.window.amend(now)
+        Where it isn't *whole* yet, `came_whole` or `Ejector.broke` says what became of it.
+        """
+        self.refused = 0
+        self.window.add(now)
+        if whole:
+            self.streak = 0
+
+    def came_whole(self) -> None:
+        """Learn that the content has come of an answer that was counted."""
+        self.streak = 0
 
 
 class Ejector(Generic[Item]):
@@ -107,11 +112,22 @@ class Ejector(Generic[Item]):
         *chance* (0 <= chance < 1) is the jitter of the hold.
         """
         standing.window.add(now, 1)
-        standing.streak += 1
         if connecting:
             standing.refused += 1
-            if standing.refused >= self.policy.refused:
-                return self._eject(standing, "refused", now, chance)
+        return self._again(standing, now, chance, connecting)
+
+    def broke(self, standing: Standing, now: float, chance: float) -> bool:
+        """Count an answer as bad after all, since it has broken off; tell whether it ejects."""
+        standing.window.amend(now)
+        return self._again(standing, now, chance)
+
+    def _again(
+        self, standing: Standing, now: float, chance: float, connecting: bool = False
+    ) -> bool:
+        """Note one failure more in a row; tell whether it ejects."""
+        standing.streak += 1
+        if connecting and standing.refused >= self.policy.refused:
+            return self._eject(standing, "refused", now, chance)
         if standing.streak >= self.policy.consecutive:
             return self._eject(standing, "consecutive", now, chance)
         return False

@@ -71,10 +71,12 @@ class Window:
         self.part += part
 
     def amend(self, now: float) -> None:
-        """Make an event that was counted of late, as none of the kind, one of the kind."""
-        marks = self._marks
-        if now >= marks.next:
-            marks.turn(now, self.total, self.part)
+        """Make an event that was counted before, as none of the kind, one of the kind.
+
+        One that the window has forgotten meanwhile counts anew.
+        """
+        total, part = self.counts(now)
+        self.total += part >= total
         self.part += 1
 
     def counts(self, now: float) -> tuple[int, int]:

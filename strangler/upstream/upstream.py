@@ -153,8 +153,7 @@ class Upstream:
         """Count a failure of *endpoint*, which may take it out."""
         standing = endpoint.standing
         if self.ejector.failed(standing, now, random(), connecting=connecting):
-            self._tell_out(endpoint, now)
-            self._tell_panic()
+            self._tell_ejected(endpoint, now)
 
     def broke_off(self, endpoint: Endpoint, circuit: Circuit | Shut | None, permit: int) -> None:
         """Take back the good word for an answer that has ended before its end.
@@ -162,9 +161,14 @@ class Upstream:
         *circuit* is whom the attempt had asked, *permit* what it was given.
         """
         now = monotonic()
-        endpoint.standing.broke(now)
+        if self.ejector.broke(endpoint.standing, now, random()):
+            self._tell_ejected(endpoint, now)
         if circuit is not None:
             circuit.broke(permit, now)
+
+    def _tell_ejected(self, endpoint: Endpoint, now: float) -> None:
+        self._tell_out(endpoint, now)
+        self._tell_panic()
 
     def probed(self, verdicts: Mapping[str, bool]) -> None:
         """Take the probes' verdict on each endpoint, by its URL; absent: healthy.

@@ -134,6 +134,27 @@ def test_an_answer_that_broke_off_was_one(inside, materia):
     assert fetches(inside, "materia") == (before[0] + 1, before[1])
 
 
+@pytest.mark.parametrize("breaker", ["none", {"min_requests": 100_000}])
+@pytest.mark.parametrize("status", [200, 404, 503])
+def test_an_endpoint_that_cuts_its_answers_is_ejected_and_each_was_one(running, breaker, status):
+    head = b"HTTP/1.1 %d OK\r\nContent-Length: 9\r\n\r\n" % status
+    with Upstream(head + b"half", close()) as sick, Upstream() as well:
+        service = {"url": [sick, well], "breaker": breaker}
+        route = {"to": "twins", "fallback": [], "retry": "none"}
+        text = configuration({"/**": route}, upstreams={"legacy": well, "twins": service})
+        edge = running(Inside(text))
+        first, second = edge.edge.view.upstreams["twins"].endpoints
+        asked = 0
+        while not first.standing.ejected and asked < 200:
+            asked += 1
+            with contextlib.suppress(Truncated):
+                edge.get(f"/{asked}").expect(200)
+        cuts = len(sick.requests)
+        assert (first.standing.why, cuts) == ("consecutive", 5)
+        assert edge.do(lambda: (first.standing.window.total, first.standing.window.part)) == (5, 5)
+        assert edge.do(lambda: second.standing.window.part) == 0
+
+
 def test_a_write_that_was_answered_is_made_once_though_its_answer_breaks_off_in_a_purge(
     inside, legacy, materia, monkeypatch
 ):

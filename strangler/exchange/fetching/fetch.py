@@ -41,6 +41,8 @@ _AHEAD: Final = 65536
 #: The deadline of a fetch that has none.
 FOR_EVER: Final = Deadline()
 
+#: What stands for the permit of an attempt that no breaker was asked about.
+_NO_BREAKERS: Final = -1
 #: What a refusal before any attempt says of itself, by its word.
 _REFUSALS: Final = {"breaker": "breaker open", "drained": "drained by an operator"}
 
@@ -384,7 +386,9 @@ class Fetch:
         assert endpoint is not None
         now = monotonic()
         sick = is_failure(failure)
-        if sick:
+        if self._started:  # its head has been counted, and that it broke off as well
+            pass
+        elif sick:
             upstream.endpoint_failed(endpoint, now, connecting=connecting)
         else:  # a 404 that the route tries again is an answer all the same
             endpoint.standing.succeeded(now)
@@ -441,6 +445,8 @@ class Fetch:
             else:
                 circuit.succeeded(permit, now, took, whole)
                 self._spent = 0 if whole else permit
+        elif not (sick or whole):
+            self._spent = _NO_BREAKERS
         if heeds is not None:
             heeds.answered(terms.kind, took, sick, now)
 
@@ -476,7 +482,7 @@ class Fetch:
         now = monotonic()
         if self.upstream.several:
             assert self.endpoint is not None
-            self.endpoint.standing.succeeded(now)
+            self.endpoint.standing.succeeded(now, whole)
         self._count(False, now, whole)
 
     def _broke_off(self) -> None:
@@ -487,6 +493,8 @@ class Fetch:
 
     def _came_whole(self) -> None:
         """Confirm the good word for an answer whose content has come."""
+        assert self.endpoint is not None
+        self.endpoint.standing.came_whole()
         spent, self._spent = self._spent, 0
         if self.terms.circuit is not None:
             self.terms.circuit.ended(spent, monotonic())

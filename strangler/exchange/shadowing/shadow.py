@@ -114,6 +114,11 @@ class _CopyFetch(Fetch):
         if self.terms.circuit is not None:
             self.terms.circuit.broke(spent, time.monotonic())
 
+    def _came_whole(self) -> None:
+        spent, self._spent = self._spent, 0
+        if self.terms.circuit is not None:
+            self.terms.circuit.ended(spent, time.monotonic())
+
     def _went_badly(self, head: ResponseHead, body: Body, payload: bytes) -> bool:
         if head.status == 401 and renews(self, head, body):
             return True

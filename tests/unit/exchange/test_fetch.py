@@ -88,6 +88,9 @@ class Upstream:
     def endpoint_failed(self, endpoint, now, *, connecting=False):
         endpoint.failures += 1
 
+    def broke_off(self, endpoint, circuit, permit):
+        endpoint.failures += 1
+
     def ask(self, fetch):
         if self.inside < self.room:
             self.inside += 1
@@ -238,6 +241,7 @@ def test_nothing_is_repeated_once_an_answer_began_or_content_outgrew_its_cap():
         made.attempt_failed(CLOSED)
         assert "fetch_failed" in sink.names
         assert not end.asked
+        assert end.failures == 1
 
 
 def test_a_repeated_request_has_its_content_again():

@@ -33,6 +33,28 @@ def test_failures_in_a_row_eject() -> None:
     assert not ejector.panic
 
 
+def test_answers_that_break_off_are_failures_in_a_row_and_count_once_each() -> None:
+    ejector = group(3)
+    standing = ejector.standings[1]
+    for cut in range(5):
+        assert not standing.ejected, cut
+        standing.succeeded(NOW, whole=False)
+        assert ejector.broke(standing, NOW, 0.0) == (cut == 4)
+    assert standing.why == "consecutive"
+    assert standing.window.counts(NOW) == (5, 5)
+
+
+def test_an_answer_that_comes_whole_ends_a_row_of_failures_at_its_end() -> None:
+    ejector = group(3)
+    fail(ejector, 1, 4)
+    standing = ejector.standings[1]
+    standing.succeeded(NOW, whole=False)
+    assert standing.streak == 4
+    standing.came_whole()
+    assert standing.streak == 0
+    assert standing.window.counts(NOW) == (5, 4)
+
+
 def test_who_refuses_a_connection_is_out_at_once() -> None:
     ejector = group(2)
     assert refuse(ejector, 0)

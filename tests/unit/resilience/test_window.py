@@ -29,6 +29,22 @@ def test_share() -> None:
     assert window.share(1.0) == 0.25
 
 
+def test_what_proves_to_be_of_the_kind_afterwards_is_still_one_event() -> None:
+    window = Window(10.0)
+    window.add(100.0)
+    window.add(100.0)
+    window.amend(101.0)
+    assert window.counts(101.0) == (2, 1)
+
+
+def test_an_event_that_is_forgotten_by_then_counts_when_it_proves_to_be() -> None:
+    window = Window(10.0)
+    window.add(100.0)
+    window.amend(200.0)
+    window.amend(200.0)
+    assert window.counts(200.0) == (2, 2)
+
+
 def test_cleared_it_begins_anew() -> None:
     window = Window(10.0)
     window.add(1.0, 1)
