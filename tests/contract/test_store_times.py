@@ -125,7 +125,8 @@ async def test_sqlite_that_hangs_takes_it_down_before_it_answers(disk: Site) -> 
 
 async def owned(tier: Tier) -> bool:
     """Tell whether *tier* gets the lease, as the only one."""
-    return bool(await tier.lease(b"k", 30.0))
+    lease = await tier.lease(b"k", 30.0)
+    return lease is not None and bool(lease.token)
 
 
 @in_loop
@@ -133,7 +134,7 @@ async def test_a_lease_that_was_given_up_on_holds_nobody_up(fleet: Site, redis: 
     """The store took it after all: without an owner it would stand for its whole five seconds."""
     one, other = [await fleet.worker(deadline=0.005) for _ in range(2)]
     redis.pause()
-    assert await one.lease(b"k", 30.0) == b""
+    assert await one.lease(b"k", 30.0) == (b"", False)
     redis.resume()
     await until(lambda: one.up and other.up)
     await until(lambda: owned(other))
@@ -142,14 +143,14 @@ async def test_a_lease_that_was_given_up_on_holds_nobody_up(fleet: Site, redis: 
 @in_loop
 async def test_a_lease_ends_however_much_is_being_written(fleet: Site, redis: Redis) -> None:
     one, other = [await fleet.worker(deadline=0.005) for _ in range(2)]
-    token = await one.lease(b"k", 30.0)
-    assert token
+    lease = await one.lease(b"k", 30.0)
+    assert lease is not None
     redis.pause()
     for number in range(MOST_WRITES + 10):
         some = page(b"/%d" % number, length=len(BODY))
         one.spawn(one.put(some, BODY, stay=60.0, moment=one.moment))
     await asyncio.sleep(0)
-    one.release(b"k", token)
+    one.release(b"k", lease.token)
     await asyncio.sleep(0.01)
     redis.resume()
     await until(lambda: owned(other))

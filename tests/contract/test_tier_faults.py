@@ -93,7 +93,7 @@ async def test_a_frozen_server_is_cut_off_and_left_alone(kind: str, events: Even
         key = page().key
         began = time.monotonic()
         assert not any([await tier.get(key) for _ in range(1000)])
-        assert await tier.lease(b"k", 1.0) == b""
+        assert await tier.lease(b"k", 1.0) == (b"", False)
         assert await tier.wait(b"k", 30.0)
         assert time.monotonic() - began < SOON
         assert events("tier.down")[0]["reason"] in ("timeout", "silent")

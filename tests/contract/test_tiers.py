@@ -409,17 +409,17 @@ async def test_a_log_that_has_lost_its_end_gets_it_back(site: Site) -> None:
 @in_loop
 async def test_one_of_many_gets_the_lease(site: Site) -> None:
     tiers = [await site.worker() for _ in range(4)]
-    tokens = await asyncio.gather(*[tiers[n % 4].lease(b"k", 10.0) for n in range(20)])
-    (token,) = [token for token in tokens if token]
-    assert tokens.count(None) == 19
+    leases = await asyncio.gather(*[tiers[n % 4].lease(b"k", 10.0) for n in range(20)])
+    (lease,) = [lease for lease in leases if lease]
+    assert leases.count(None) == 19
     assert await tiers[0].lease(b"other", 10.0)
     waiting = [asyncio.create_task(tier.wait(b"k", 20.0)) for tier in tiers]
     tiers[1].release(b"k", b"not the token")
     await asyncio.sleep(0.1)
     assert not any(task.done() for task in waiting)
-    owner = tiers[tokens.index(token) % 4]
+    owner = tiers[leases.index(lease) % 4]
     await put(owner, page())
-    owner.release(b"k", token)
+    owner.release(b"k", lease.token)
     began = time.monotonic()
     assert all(await asyncio.gather(*waiting))
     assert time.monotonic() - began < 5.0
@@ -430,15 +430,34 @@ async def test_one_of_many_gets_the_lease(site: Site) -> None:
 async def test_a_lease_ends_by_itself(site: Site) -> None:
     one, other = await site.worker(), await site.worker()
     old = await one.lease(b"k", 0.3)
-    assert old
+    assert old is not None
     assert await other.lease(b"k", 10.0) is None
     assert not await other.wait(b"k", 0.05)
     assert await other.wait(b"k", 10.0)
     assert await other.lease(b"k", 10.0)
     # The old owner can't end the new one's.
-    one.release(b"k", old)
+    one.release(b"k", old.token)
     await asyncio.sleep(0.1)
     assert await one.lease(b"k", 10.0) is None
+
+
+@in_loop
+async def test_whoever_gets_a_lease_hears_whether_something_is_kept_by_now(site: Site) -> None:
+    tells = site.kind != "mongodb"  # there it would be a question of its own
+    one, other = await site.worker(), await site.worker()
+    kept = page()
+    for there in (False, True):
+        lease = await other.lease(kept.key, 10.0)
+        assert lease is not None
+        assert lease.kept is (there and tells)
+        other.release(kept.key, lease.token)
+        await put(one, kept)
+        await until(lambda: ended(one, kept.key))
+
+
+async def ended(tier: Tier, key: bytes) -> bool:
+    """Tell whether nobody has the lease of *key*."""
+    return not await tier.store.taken(key)
 
 
 @in_loop

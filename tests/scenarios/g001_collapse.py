@@ -6,6 +6,7 @@ RFC 9111 §4 (collapsed requests), RFC 9211 §2.6; pains 37 and 40.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from scenarios.inside import Inside
 from scenarios.story import EXPIRED, ROUTES, cache_status, cached, together, warm
 
 from strangler.testing import (
@@ -700,3 +702,60 @@ def _kill_who_asks(edge: Edge, origin: Upstream) -> None:
                     except OSError:
                         continue
     raise AssertionError("no worker has that connection")
+
+
+# -- two workers that only just miss each other
+
+
+@pytest.fixture
+def twins(running, origin, tmp_path):
+    """Return two edges that share a tier, as two workers do, in this process."""
+    routes = {"/twins/**": {"to": "app", "cache": {"edge": "60s", "shared": "60s"}}}
+    tiers = {"shared": {"store": f"sqlite:{tmp_path / 'shared.db'}", "timeout": "10s"}}
+    text = cached(origin, routes=routes, tiers=tiers)
+    return running(Inside(text)), running(Inside(text))
+
+
+def tier_of(edge):
+    """Return the tier that both share."""
+    return edge.edge.cache.copies.below[0][1]
+
+
+def test_who_gets_the_lease_only_when_the_answer_is_there_does_not_ask_again(
+    twins, origin, monkeypatch
+):
+    """It has looked before the other has stored, and asks for the lease when that is done."""
+    one, late = twins
+    tier = tier_of(late)
+    lease, asked_for, go = tier.lease, [], threading.Event()
+
+    async def held_up(key, seconds):
+        asked_for.append(key)
+        await asyncio.to_thread(go.wait, 60)
+        return await lease(key, seconds)
+
+    monkeypatch.setattr(tier, "lease", held_up)
+    origin.on("/twins/a", respond(200, "x"))
+    with late.client() as client:
+        client.send(build("GET", "/twins/a"))
+        until(lambda: asked_for)
+        one.get("/twins/a").expect(200, body="x")
+        until(lambda: not one.wait(tier_of(one).store.taken(asked_for[0])), what="it has stored")
+        go.set()
+        client.read().expect(200, body="x")
+    assert asked(origin, "/twins/a") == 1
+
+
+def test_a_miss_looks_but_once(twins, origin, monkeypatch):
+    one, _ = twins
+    tier = tier_of(one)
+    get, looks = tier.get, []
+
+    async def counted(key):
+        looks.append(key)
+        return await get(key)
+
+    monkeypatch.setattr(tier, "get", counted)
+    origin.on("/twins/b", respond(200, "x"))
+    one.get("/twins/b").expect(200)
+    assert len(looks) == 1

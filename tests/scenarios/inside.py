@@ -12,7 +12,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self
@@ -88,6 +88,10 @@ class Inside:
             return work()
 
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result(60)
+
+    def wait(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Await *work* on the edge's loop; return what it returns."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def override(self, kind: str, subject: str, value: Any, *, ends: float = 600.0) -> str:
         """Put an override in force for *ends* seconds; return its id."""

@@ -84,12 +84,12 @@ class MemoryStore:
     async def restore(self, marks: Sequence[Mark], seq: int) -> None:
         self._marks.follow(seq, 0, marks)
 
-    async def take(self, key: bytes, token: bytes, seconds: float) -> bool:
+    async def take(self, key: bytes, token: bytes, seconds: float) -> bool | None:
         now = time.monotonic()
         if key in self._leases and self._leases[key][1] > now:
-            return False
+            return None
         self._leases[key] = token, now + seconds
-        return True
+        return bool((await self.read(key)).rows)
 
     async def give(self, key: bytes, token: bytes) -> None:
         if key in self._leases and self._leases[key][0] == token:

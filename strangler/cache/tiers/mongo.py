@@ -175,15 +175,15 @@ class Mongo:
         raised = [{"$set": {"seq": {"$max": ["$seq", Int64(seq)]}, "recent": []}}]
         await self._at("log").update_one({"_id": 1}, raised)
 
-    async def take(self, key: bytes, token: bytes, seconds: float) -> bool:
+    async def take(self, key: bytes, token: bytes, seconds: float) -> bool | None:
         now = datetime.now(UTC)
         lease = {"token": token, "until": now + timedelta(seconds=seconds)}
         with suppress(DuplicateKeyError):
             await self._at("leases").update_one(
                 {"_id": Binary(_digest(key)), "until": {"$lte": now}}, {"$set": lease}, upsert=True
             )
-            return True
-        return False
+            return False
+        return None
 
     async def give(self, key: bytes, token: bytes) -> None:
         await self._at("leases").delete_one({"_id": Binary(_digest(key)), "token": token})

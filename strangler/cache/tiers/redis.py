@@ -245,10 +245,13 @@ class Redis:
                 arguments += [mark.seq, (b"s" if mark.soft else b"h") + mark.label]
             await self._script(_RESTORE, seq, *arguments)
 
-    async def take(self, key: bytes, token: bytes, seconds: float) -> bool:
+    async def take(self, key: bytes, token: bytes, seconds: float) -> bool | None:
         life = max(1, int(seconds * 1000))
-        (said,) = await self._soon(("SET", self._leases + short(key), token, "NX", "PX", life))
-        return said is not None
+        said, kept = await self._soon(
+            ("SET", self._leases + short(key), token, "NX", "PX", life),
+            ("EXISTS", self._objects + short(key)),
+        )
+        return None if said is None else bool(kept)
 
     async def give(self, key: bytes, token: bytes) -> None:
         await self._commands.run(("EVAL", _GIVE, 1, self._leases + short(key), token))

@@ -143,19 +143,22 @@ class Sqlite:
 
         await self.file.write(job)
 
-    async def take(self, key: bytes, token: bytes, seconds: float) -> bool:
+    async def take(self, key: bytes, token: bytes, seconds: float) -> bool | None:
         # The clock that all processes of a machine have in common and nobody sets.
         now = time.monotonic()
         values = (short(key), token, now + seconds, now, now + _LONGEST_LEASE)
 
-        def job(c: sqlite3.Connection) -> bool:
+        def job(c: sqlite3.Connection) -> bool | None:
             found = c.execute(
                 "INSERT INTO lease VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
                 " token = excluded.token, until = excluded.until"
                 " WHERE until <= ? OR until > ?",
                 values,
             )
-            return found.rowcount > 0
+            if not found.rowcount:
+                return None
+            kept = "SELECT 1 FROM kept WHERE key = ? AND until > ?"
+            return c.execute(kept, (short(key), time.time())).fetchone() is not None
 
         return await self.file.write(job)
 

@@ -109,8 +109,11 @@ class Store(Protocol):
     async def restore(self, marks: Sequence[Mark], seq: int) -> None:
         """Write into the log what it has lost, and raise its last number to *seq*."""
 
-    async def take(self, key: bytes, token: bytes, seconds: float) -> bool:
-        """Lease *key* for *seconds*; False where somebody else has it."""
+    async def take(self, key: bytes, token: bytes, seconds: float) -> bool | None:
+        """Lease *key* for *seconds*; None where somebody else has it.
+
+        Else whether something is kept of *key* by then, where that is to be had for nothing.
+        """
 
     async def give(self, key: bytes, token: bytes) -> None:
         """End the lease of *key* if it is still *token*'s."""

@@ -52,6 +52,18 @@ class Copy(NamedTuple):
     slices: int = 0
 
 
+class Lease(NamedTuple):
+    """The right to fetch something alone. token: for `Tier.release` · kept: something was kept of
+    it when the lease was taken, maybe by who had it before.
+    """
+
+    token: bytes
+    kept: bool
+
+
+_DOWN: Final = Lease(b"", False)
+
+
 class BodyLost(Exception):
     """A stored body's slice is gone or spoilt; what was sent of it can't be completed.
 
@@ -173,21 +185,22 @@ class Tier(Follower):
         if left:
             raise BodyLost(f"{left} bytes short")
 
-    async def lease(self, key: bytes, seconds: float) -> bytes | None:
-        """Return a token for `release` where the caller shall fetch *key*, None where another does.
+    async def lease(self, key: bytes, seconds: float) -> Lease | None:
+        """Return a lease where the caller shall fetch *key*, None where another does.
 
         Where the store is down everybody fetches, with an empty token.
         """
         if not self.up or not self.health["write"].up:
-            return b""
+            return _DOWN
         token = secrets.token_bytes(12)
         try:
             async with self.in_time():
-                return token if await self.store.take(key, token, seconds) else None
+                kept = await self.store.take(key, token, seconds)
         except Exception as error:
             self.failed("write", error)
             self.release(key, token)  # it may have been taken all the same
-            return b""
+            return _DOWN
+        return None if kept is None else Lease(token, kept)
 
     def release(self, key: bytes, token: bytes) -> None:
         """End a lease, in the background; one that has run out is nobody's business any more."""

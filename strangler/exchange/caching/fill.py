@@ -201,8 +201,10 @@ class Fill(Asking):
             self._end()
         elif self._head.method == b"HEAD":
             self._send_on()
-        elif not self._over and not await self._another_fetches(copies) and not self._over:
-            self._ask()
+        elif not self._over:
+            fetched = await self._another_fetches(copies, nothing=found is None)
+            if not fetched and not self._over:
+                self._ask()
 
     def _send_on(self) -> None:
         """Let a HEAD go to the upstream as it is: its answer is never stored."""
@@ -262,19 +264,22 @@ class Fill(Asking):
         self._end()
         return True
 
-    async def _another_fetches(self, copies: Copies) -> bool:
-        """Wait for another worker's fetch of the same; True where it has given what we need."""
-        if not self.shared or not self._cached.policy.collapse:
-            return False
-        if not copies.below:
+    async def _another_fetches(self, copies: Copies, *, nothing: bool) -> bool:
+        """Wait for another worker's fetch of the same; True where it has given what we need.
+
+        It may have ended between our look, which saw *nothing*, and our lease.
+        """
+        if not self.shared or not self._cached.policy.collapse or not copies.below:
             return False
         tier = copies.below[0][1]
-        token = await tier.lease(self.key, LEASE)
-        if token is not None:
-            if token:
-                self._release = partial(self.cache.release, tier, self.key, token)
-            return False
-        await tier.wait(self.key, HELD_UP)
+        lease = await tier.lease(self.key, LEASE)
+        if lease is None:
+            await tier.wait(self.key, HELD_UP)
+        else:
+            if lease.token:
+                self._release = partial(self.cache.release, tier, self.key, lease.token)
+            if not (lease.kept and nothing):
+                return False
         found = await copies.search(self.key, self._cached.policy, self._head.fields)
         return found is not None and await self._use(found)
 
