@@ -323,8 +323,6 @@ class Exchange:
 
     def interim(self, head: ResponseHead) -> None:
         if self._head.version == 11 and not self._over:
-            if head.status == 100 and not self._head.fields.expect:
-                return
             self._connection.write(
                 b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, response_block(head))
             )

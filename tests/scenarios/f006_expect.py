@@ -118,6 +118,16 @@ def test_an_unknown_expectation_is_417(expect, edge, origin):
     assert len(origin.requests) == before
 
 
+def test_a_100_that_nobody_asked_for_is_passed_on(edge, origin):
+    """RFC 9110 §15.2: a proxy forwards it, unless it has asked for it itself; we never do."""
+    origin.on("/unasked", CONTINUE, respond())
+    with edge.client() as client:
+        answer = client.request("POST", "/unasked", body="hello").expect(200)
+        assert [each.status for each in answer.informational] == [100]
+        assert not origin.requests[-1].get("Expect")
+        client.get("/after").expect(200)
+
+
 def test_a_1_0_reader_gets_no_100(edge, origin):
     origin.on("/old", continues(), when="head")
     with edge.client() as client:

@@ -428,7 +428,13 @@ INTERIM = [
     valid("103", HINT, GOOD, check=both(hinted(103), body(b"hello"))),
     valid("103-twice", HINT * 2, GOOD, check=both(hinted(103, 103), body(b"hello"))),
     valid("102", b"HTTP/1.1 102 Processing\r\n\r\n", GOOD, check=hinted(102)),
-    valid("100-unasked", b"HTTP/1.1 100 Continue\r\n\r\n", GOOD, check=body(b"hello")),
+    # RFC 9110 §15.2: forwarded, unless it is the proxy itself who has asked for it.
+    valid(
+        "100-unasked",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        GOOD,
+        check=both(hinted(100), body(b"hello")),
+    ),
     valid("199-unknown", b"HTTP/1.1 199 Odd\r\n\r\n", GOOD, check=body(b"hello")),
     clean(
         "103-with-length",
