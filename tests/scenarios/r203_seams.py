@@ -205,7 +205,32 @@ def test_nobody_sets_the_pace_of_others_who_asked_for_the_same_large_file(inside
         free.set()
         slow.read_head()
         assert quick.read().expect(200).length == size
+        assert len(materia.requests) == 1
         assert slow.reader.partial.length < size
+        assert slow.read(timeout=60).length == size
+    until(lambda: not inside.do(lambda: sum(one.held for one in inside.edge.cache._room._streams)))
+
+
+def test_a_file_for_which_there_is_no_room_is_fetched_for_each(legacy):
+    """One fetch for all would go at the pace of the slowest, once there is no room for more."""
+    size, free = 96 << 20, threading.Event()
+    routes = {"/**": {"to": "legacy", "cache": {"edge": "60s"}}}
+    tiers = {"edge": {"store": "memory", "size": "1MB"}, "shared": "none", "archive": "none"}
+    head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: %d\r\n\r\n" % size
+    legacy.on("/film", wait(free), head, endless(b"x" * (1 << 16), size))
+    with Inside(configuration(routes, upstreams={"legacy": legacy}, tiers=tiers)) as made:
+        with made.client(receive_buffer=4096) as slow, made.client(timeout=60) as quick:
+            slow.send(build("GET", "/film"))
+            legacy.wait_requests(1)
+            quick.send(build("GET", "/film"))
+            until(lambda: len(made.edge.exchanges) == 2)
+            free.set()
+            slow.read_head()
+            answer = quick.read().expect(200)
+            assert answer.length == size
+            assert b"detail=large" in answer.get("Cache-Status")
+            assert len(legacy.requests) == 2
+            assert slow.reader.partial.length < size
 
 
 def chunks(size: int) -> list:

@@ -400,11 +400,13 @@ class Fill(Asking):
         self._keeps = store.replaces(old, planned.status)
         if not self._keeps:
             self.cache.refused(Uncacheable.WORSE, self._plan, self.key)
+        room = True
         if isinstance(body, Length) and planned.status not in (204, 304):
             expected = body.left + len(payload) if not body.ended else len(payload)
             sealed = store.seal(planned, expected)
             planned = sealed if isinstance(sealed, Stored) else planned
-            if expected > LARGEST or not self.cache.may_hold(self._stream, expected):
+            room = self.cache.may_hold(self._stream, expected)
+            if expected > LARGEST or not room:
                 self._pass_through()
         self._planned = planned
         if self._stream.passing:
@@ -415,8 +417,8 @@ class Fill(Asking):
 
         def serve(reader: Reader) -> None:
             first = reader is readers[0]
-            if self._stream.passing and not first:
-                # What isn't held goes at the pace of the slowest: nobody sets another's.
+            if not room and not first:
+                # What can't be held goes at the pace of the slowest: nobody sets another's.
                 reader.alone(self.lookup.forward or "uri-miss", "large")
             elif suits(reader, planned, self._head) and not (overtaken and reader in self._late):
                 told = self._told(collapsed=not first)
