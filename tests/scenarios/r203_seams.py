@@ -45,8 +45,8 @@ def materia():
         yield made
 
 
-@pytest.fixture(scope="module")
-def inside(legacy, materia):
+def site(legacy, materia) -> str:
+    """Return a routes.yaml before the two."""
     breaker = {"min_requests": 100_000}
     upstreams = {
         "legacy": {"url": legacy, "breaker": breaker},
@@ -70,7 +70,12 @@ def inside(legacy, materia):
         },
     }
     tiers = {"shared": "none", "archive": "none"}
-    with Inside(configuration(routes, upstreams=upstreams, tiers=tiers)) as made:
+    return configuration(routes, upstreams=upstreams, tiers=tiers)
+
+
+@pytest.fixture(scope="module")
+def inside(legacy, materia):
+    with Inside(site(legacy, materia)) as made:
         yield made
 
 
@@ -179,8 +184,9 @@ def test_a_write_that_was_answered_is_made_once_though_its_answer_breaks_off_in_
     until(lambda: not inside.edge.exchanges)
 
 
-def test_a_reader_who_takes_nothing_holds_back_an_answer_that_purges(inside, materia):
+def test_a_reader_who_takes_nothing_holds_back_an_answer_that_purges(running, legacy, materia):
     """It is full by what came with the head, before the purge lets the rest come."""
+    inside = running(Inside(site(legacy, materia)))  # whose buffers nobody else has to pass
     materia.answers(
         b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (1 << 20), endless(b"x" * (1 << 16), 64 << 20)
     )
