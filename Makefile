@@ -2,7 +2,7 @@
 # `make help` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench chaos docs clean
+.PHONY: help setup compile run test check format bench chaos docs clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
@@ -11,24 +11,30 @@ BIN := .venv/bin
 # The tools run as modules: a script's first line can't hold a path with spaces.
 PY := $(BIN)/python
 STAMP := .venv/.installed
+COMPILE := $(PY) tools/compile.py
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## Make the virtual environment in .venv/
 
-$(STAMP): setup.cfg pyproject.toml
+$(STAMP): setup.cfg pyproject.toml setup.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: PYTHON=/path/to/python3.11 make setup" >&2; exit 1; }
 	@test -x $(PY) || { echo "making .venv"; $(PYTHON) -m venv .venv; }
 	@echo "installing what setup.cfg names"
 	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[site,test]'
+	@$(COMPILE) || echo "not compiled: the sources run, which take twice the time in Python"
 	@touch $@
+
+compile: $(STAMP) ## Compile anew what every request passes through, after an edit
+	@$(COMPILE) || { cat build/compile.log; exit 1; }
 
 run: $(STAMP) ## Start the whole site: edge 8000, admin 8010, legacy 8100, materia 8101
 	@$(PY) tools/local_site.py
 
 test: $(STAMP) ## Install the servers that tests need, run every test
 	@$(PY) tests/servers/install.py
+	@$(COMPILE) || { cat build/compile.log; exit 1; }
 	@$(PY) tools/run_tests.py
 
 check: $(STAMP) ## Check format, lint and types
@@ -45,6 +51,7 @@ format: $(STAMP) ## Format the code and mend what the linter can
 bench: $(STAMP) ## Measure beside nginx, Varnish, HAProxy (20 min); writes bench/RESULTS.md
 	@$(PY) tests/servers/install.py --bench
 	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[bench]'
+	@$(COMPILE) || { cat build/compile.log; exit 1; }
 	@$(PY) bench/run.py
 
 chaos: $(STAMP) ## Break everything under load, one after the other; writes bench/CHAOS.md
@@ -57,4 +64,5 @@ docs: $(STAMP) ## Write the reference pages anew from the schema
 
 clean: ## Remove what can be made again: .venv, var, caches
 	@rm -rf .venv var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find strangler -name '*.so' -delete; rm -f strangler/compiled.sha256
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

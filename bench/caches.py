@@ -8,13 +8,12 @@ every cache has the same. nginx knows whole seconds only.
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 import zlib
 from collections import Counter
-from pathlib import Path
 from typing import Self
 
+import uncounted
 from contenders import BODY_SIZE, CONTENDER_CORE, HTTPServer, Nginx, StranglerServer, pinned
 from servers.process import LOOPBACK, find_binary
 
@@ -190,12 +189,12 @@ class CachingStrangler(StranglerServer):
 class UncountedStrangler(CachingStrangler):
     """The edge whose hits are neither counted nor logged; see `uncounted`."""
 
+    def prepare(self) -> None:
+        super().prepare()
+        uncounted.copy(self.folder / "bare")
+
     def command(self) -> list[str]:
-        program = str(Path(sys.executable).with_name("strangler"))
-        command = super().command()
-        place = command.index(program)
-        bare = [sys.executable, str(Path(__file__).with_name("uncounted.py"))]
-        return [*command[:place], *bare, *command[place + 1 :]]
+        return [find_binary("env"), f"PYTHONPATH={self.folder / 'bare'}", *super().command()]
 
 
 def varnish(origin: str, lifetime: float, *, grace: float = 0.0) -> HTTPServer:

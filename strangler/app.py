@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import strangler
 from strangler.config.diagnostics import ConfigRejected
 from strangler.config.load import guard_shrink, load, load_bundle
 from strangler.config.snapshot import Listen, ListenTls, Snapshot
@@ -78,6 +79,8 @@ def serve(options: Options) -> int:
     0: drained · 1: a process or address failed · 2: the configuration or an option is refused.
     """
     events.set_up("supervisor", options.log, threads=False)
+    if strangler.BUILD == "outdated":
+        announce("build.outdated", level=logging.WARNING, runs="sources", mend="make compile")
     try:
         return _Site(options).serve()
     except KeyboardInterrupt:  # before the supervisor minds its signals

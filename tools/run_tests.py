@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run every suite: what ``make test`` does. Arguments go to pytest.
 
-The edge's and the services' suites are pytest's, legacy_django has Django's own, once on SQLite
-and once on a real MariaDB. The last line counts all of them. Standard library only.
+The edge's and the services' suites are pytest's, run on the edge's compiled modules, and part of
+them once more on its sources. legacy_django has Django's own, once on SQLite and once on a real
+MariaDB. The last line counts all of them. Standard library only.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -19,12 +21,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MANAGE = [sys.executable, "legacy_django/manage.py", "test", "legacy_django"]
 BESIDE = [sys.executable, "tests/servers/run.py"]
+#: What is run on the sources too: the tests of what else runs compiled, and all that put something
+#: in the place of what compiled modules call each other by (marked so).
+SOURCES = [
+    *(f"tests/unit/{room}" for room in ("bench", "edge", "exchange", "observe", "resilience")),
+    *(f"tests/unit/{room}" for room in ("routing", "upstream", "wire", "test_clock.py")),
+    *(f"tests/scenarios/{story}.py" for story in ("g005_apart", "r203_seams")),
+]
 
 
 @dataclass(slots=True)
 class Suite:
     name: str
     command: list[str]
+    build: str = "compiled"
     output: list[str] = field(default_factory=list)
     code: int = 0
     seconds: float = 0.0
@@ -33,7 +43,12 @@ class Suite:
         """Run to the end; with ``live``, show each line as it comes."""
         start = time.monotonic()
         process = subprocess.Popen(
-            self.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            self.command,
+            cwd=ROOT,
+            env={**os.environ, "STRANGLER_BUILD": self.build},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         assert process.stdout
         for line in process.stdout:
@@ -68,21 +83,25 @@ def main(arguments: list[str]) -> int:
     # Most tests wait for a clock or a server most of the time; four at once starved one another.
     side_by_side = ["-n", "3", "--max-worker-restart", "0"]
     pytest = [sys.executable, "-m", "pytest", *side_by_side, *colour]
-    pytest += ["tests", *services, *arguments]
     django = [
         Suite("legacy_django on SQLite", MANAGE),
         Suite("legacy_django on MariaDB", [*BESIDE, "mariadb", "DATABASE_URL", "--", *MANAGE]),
     ]
-    main_suite = Suite("strangler and services", pytest)
+    mine = [
+        Suite("strangler and services", [*pytest, "tests", *services, *arguments]),
+        Suite("strangler's sources", [*pytest, *SOURCES, *arguments], build="sources"),
+    ]
     # Django's suites wait for their databases much of the time; the other one goes on beside.
     lane = threading.Thread(target=lambda: [suite.run() for suite in django], daemon=True)
     lane.start()
-    main_suite.run(live=True)
+    for suite in mine:
+        print(f"== {suite.name} ==", flush=True)
+        suite.run(live=True)
     lane.join()
 
     total: Counter[str] = Counter()
-    for suite in [*django, main_suite]:
-        if suite is not main_suite:
+    for suite in [*django, *mine]:
+        if suite in django:
             show = "".join(suite.output if suite.code else suite.output[-4:])
             print(f"\n== {suite.name} ==\n{show.strip()}")
         total += suite.counts()
@@ -90,7 +109,7 @@ def main(arguments: list[str]) -> int:
         f"\n{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped "
         f"in {time.monotonic() - start:.0f} s"
     )
-    return 1 if any(suite.code for suite in [*django, main_suite]) else 0
+    return 1 if any(suite.code for suite in [*django, *mine]) else 0
 
 
 if __name__ == "__main__":

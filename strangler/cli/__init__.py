@@ -13,7 +13,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
+import strangler
 from strangler.cli import (
     audit,
     cache,
@@ -27,6 +29,12 @@ from strangler.cli import (
     start,
     watching,
 )
+
+_BUILDS: Final = {
+    "compiled": "compiled",
+    "sources": "run from its sources",
+    "outdated": "run from its sources: what is compiled here is older",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,6 +59,8 @@ def parser() -> argparse.ArgumentParser:
         epilog="Each command has its own --help. A first file: strangler init --legacy URL.",
         allow_abbrev=False,
     )
+    build = f"%(prog)s {strangler.__version__}, {_BUILDS[strangler.BUILD]}"
+    whole.add_argument("--version", action="version", version=build)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     serving.add_commands(commands)
     start.add_commands(commands)

@@ -50,7 +50,7 @@ _HALF_CLOSED: Final = 0.5
 _CROSSING: Final = 1.0
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """One reader's connection.
 
     ``peer`` is the address without its port, "unix" for a unix socket; ``keep_alive`` is what the

@@ -13,7 +13,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.ioloop import IOLoop
@@ -116,9 +116,9 @@ class Server:
         """Return how many readers are connected."""
         return len(self.open)
 
-    def protocol(self) -> Connection:
+    def protocol(self) -> asyncio.Protocol:
         """Return a new connection: the factory for `loop.create_server`."""
-        return Connection(self)
+        return cast(asyncio.Protocol, Connection(self))
 
     # As Tornado's HTTPServer is started and stopped.
 
@@ -186,6 +186,7 @@ class Server:
 
     async def drained(self, timeout: float) -> bool:
         """Wait until every connection has ended, at most *timeout* seconds; tell whether it has."""
+        await asyncio.sleep(0)  # whom the loop has accepted just now is told to us in its next turn
         if self.open:
             self._empty = self.loop.create_future()
             await asyncio.wait([self._empty], timeout=timeout)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import time
 from asyncio import TimerHandle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import mypyc_attr
 
 from strangler.cache.tiers.purges import Purge
 from strangler.clock import Waits
@@ -41,12 +43,14 @@ from strangler.wire.request import Request
 
 if TYPE_CHECKING:
     from strangler.edge.http1 import Connection
+    from strangler.exchange.caching.nobody import Nobody
     from strangler.exchange.edge import Edge
     from strangler.exchange.shadowing.pair import Pair
 
 _ALLOW: Final = ((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Exchange:
     """One request on *connection* and its response.
 
@@ -108,7 +112,9 @@ class Exchange:
     _match: Match[Route]
     _upstream: Upstream
 
-    def __init__(self, edge: Edge, connection: Connection, head: RequestHead, id_: str) -> None:
+    def __init__(
+        self, edge: Edge, connection: Connection | Nobody, head: RequestHead, id_: str
+    ) -> None:
         self._edge = edge
         self._connection = connection
         self._head = head
@@ -201,8 +207,13 @@ class Exchange:
         self._edge.counts.refused(error.status)
         self._log("", "", "refused", proxy_error or error.detail)
 
-    answer_itself = itself.answer
-    answer_let_go = itself.let_go
+    def answer_itself(self, plan: Plan, match: Match[Route]) -> None:
+        """Answer a request that no upstream is to be asked for."""
+        itself.answer(self, plan, match)
+
+    def answer_let_go(self, plan: Plan, word: str, fields: answer.Fields) -> None:
+        """Answer a request that is let go while the worker is short."""
+        itself.let_go(self, plan, word, fields)
 
     # Beginning.
 
@@ -264,7 +275,8 @@ class Exchange:
             fetch.end_body(b"")
         fetch.start()
 
-    _request = composing.request
+    def _request(self, upstream: Upstream) -> Request:
+        return composing.request(self, upstream)
 
     # The engine's receiver: the request body.
 
@@ -476,11 +488,26 @@ class Exchange:
 
     # Falling back.
 
-    _fall = falling.fall
-    _fallen = falling.line
-    _useless = falling.useless
-    _take = falling.take
-    _give_up = falling.give_up
+    def _fall(
+        self,
+        failure: int | str,
+        error: AttemptFailed | None = None,
+        *,
+        answer: Answer | None = None,
+    ) -> bool:
+        return falling.fall(self, failure, error, answer=answer)
+
+    def _fallen(self) -> bytes:
+        return falling.line(self)
+
+    def _useless(self) -> Mapping[str, str]:
+        return falling.useless(self)
+
+    def _take(self, rung: Rung, replay: bytes) -> None:
+        falling.take(self, rung, replay)
+
+    def _give_up(self, error: AttemptFailed) -> None:
+        falling.give_up(self, error)
 
     def _ask_rung(self, replay: bytes) -> None:
         self._start_fetch(self._upstream, self._request(self._upstream), replay)
@@ -564,8 +591,13 @@ class Exchange:
             if fetch.endpoint is not None:
                 self._endpoint = fetch.endpoint.name
 
-    _log_end = ending.log_end
-    _log = ending.log
+    def _log_end(self, error: str) -> None:
+        ending.log_end(self, error)
+
+    def _log(
+        self, route: str, target: str, reason: str, error: str, arm: Arm | None = None
+    ) -> None:
+        ending.log(self, route, target, reason, error, arm)
 
     def _cache_word(self) -> str:
         return ""

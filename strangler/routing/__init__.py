@@ -27,7 +27,8 @@ from .head import Head
 from .pattern import REST, Key, Malformed, Pattern, Segment, parse_key, parse_path
 from .reading import AmbiguousPath
 from .rewrite import Location, Rewrite
-from .table import Match, Rule, Table, Tie, TiedRules, compile_table
+from .rule import Rule, Tie, TiedRules
+from .table import Match, Table, compile_table
 
 __all__ = [
     "REST",

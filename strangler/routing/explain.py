@@ -15,7 +15,8 @@ from .pattern import REST, Key, Pattern, Segment
 from .reading import AmbiguousPath, decode, show
 
 if TYPE_CHECKING:
-    from .table import Rule, Table
+    from .rule import Rule
+    from .table import Table
 
 Part = Literal["path", "host", "method", "header", "cookie", "query"]
 

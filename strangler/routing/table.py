@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules, and the immutable table that they are compiled to.
+"""The immutable table that rules are compiled to.
 
 A table is a trie of segments. A node is reached by one way only, so a look-up visits a node at
 most once; a key without captures is found in one dictionary before that. Hosts, methods and
@@ -9,77 +9,18 @@ conditions are looked at only where a node's rules have them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import combinations, product
 from typing import Any, Final, Generic, TypeVar
 
-from .conditions import Conditions
 from .explain import Explanation, explain
 from .head import Head
-from .pattern import Key, Pattern, Segment
+from .pattern import Pattern, Segment
 from .reading import AmbiguousPath, decode, has_dot_segments, resolved, show, with_slashes
+from .rule import Rule, Tie, TiedRules
 
 V = TypeVar("V")
 
 _FOLLOW_GET: Final = (b"HEAD", b"OPTIONS")
-
-
-@dataclass(frozen=True, slots=True)
-class Rule(Generic[V]):
-    """A key and conditions, and the `value` that they lead to.
-
-    `place` is where it was written, for messages: anything whose str() a person can follow.
-    """
-
-    key: Key
-    conditions: Conditions
-    value: V
-    place: object = field(default=None, compare=False)
-
-    @property
-    def rank(self) -> tuple[Any, ...]:
-        """Order by specificity: path, host, method, number of conditions. Smaller wins."""
-        host = self.key.host
-        if host is None:
-            of_host = (2, 0)
-        elif host.startswith(b"*."):
-            of_host = (1, -host.count(b"."))
-        else:
-            of_host = (0, 0)
-        return (
-            self.key.pattern.rank,
-            of_host,
-            0 if self.key.methods else 1,
-            -len(self.conditions),
-        )
-
-    def __str__(self) -> str:
-        conditions = f" ({'; '.join(map(str, self.conditions.items))})" if self.conditions else ""
-        return f"{self.key}{conditions}"
-
-
-@dataclass(frozen=True, slots=True)
-class Tie(Generic[V]):
-    """Two rules that could both take one request, neither of which is the more specific."""
-
-    first: Rule[V]
-    second: Rule[V]
-    reason: str
-
-    def __str__(self) -> str:
-        places = [f" at {rule.place}" if rule.place else "" for rule in (self.first, self.second)]
-        return (
-            f"{self.first}{places[0]} and {self.second}{places[1]} tie: {self.reason}; "
-            "make one of them more specific or remove it"
-        )
-
-
-class TiedRules(ValueError):
-    """A set of rules has ties; `ties` holds all of them."""
-
-    def __init__(self, ties: Sequence[Tie[Any]]) -> None:
-        self.ties = tuple(ties)
-        super().__init__("\n".join(map(str, self.ties)))
 
 
 class Match(Generic[V]):

@@ -66,7 +66,7 @@ class Taker(Protocol):
         """Learn that the endpoint has caught up."""
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection:
     """A connection to *endpoint*; idle when ``taker`` is None.
 
     ``choked``: the endpoint has not yet taken what was sent.

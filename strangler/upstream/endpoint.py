@@ -10,7 +10,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from strangler.config import snapshot as config
 from strangler.errors import AttemptFailed
@@ -210,12 +210,12 @@ class Endpoint:
     async def _open(self) -> UpstreamConnection:
         if self.address.unix is not None:
             _, connection = await self._loop.create_unix_connection(
-                lambda: UpstreamConnection(self),
+                self._protocol,
                 self.address.unix,
                 ssl=self._ssl,
                 server_hostname=self._server_name if self._ssl is not None else None,
             )
-            return connection
+            return cast(UpstreamConnection, connection)
         addresses = await self._resolve()
         if len(addresses) == 1:
             return await self._connect_to(addresses[0])
@@ -223,13 +223,16 @@ class Endpoint:
 
     async def _connect_to(self, address: str) -> UpstreamConnection:
         _, connection = await self._loop.create_connection(
-            lambda: UpstreamConnection(self),
+            self._protocol,
             address,
             self.address.port,
             ssl=self._ssl,
             server_hostname=self._server_name if self._ssl is not None else None,
         )
-        return connection
+        return cast(UpstreamConnection, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return cast(asyncio.Protocol, UpstreamConnection(self))
 
     async def _race(self, addresses: Sequence[str]) -> UpstreamConnection:
         """Connect to the first address that lets us, each with a head start (RFC 8305 §5).

@@ -22,6 +22,12 @@ SIZE_LIMIT: Final = 1 << 48
 LINE_LIMIT: Final = 4096
 TRAILER_LIMIT: Final = 16384
 
+#: Where the reading of a chunked body stands.
+_SIZE: Final = 0
+_DATA: Final = 1
+_DATA_END: Final = 2
+_TRAILERS: Final = 3
+
 #: RFC 9110 §6.5.1: fields that frame, route, authenticate or control never count as trailers, nor
 #: what the edge alone may say: some servers take trailers for fields.
 _NOT_IN_TRAILERS: Final = re.compile(
@@ -87,19 +93,17 @@ class Chunked:
 
     __slots__ = ("_buffer", "_left", "_state", "ended", "surplus", "trailers")
 
-    _SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
-
     def __init__(self) -> None:
         self._buffer = b""
         self._left = 0
-        self._state = self._SIZE
+        self._state = _SIZE
         self.ended = False
         self.surplus = b""
         self.trailers = b""
 
     def feed(self, data: bytes) -> bytes:
         """Return the payload in *data*; raises MalformedBody."""
-        if self._state == self._DATA and len(data) < self._left:
+        if self._state == _DATA and len(data) < self._left:
             self._left -= len(data)
             return data
         if self._buffer:
@@ -108,7 +112,7 @@ class Chunked:
         at = 0
         payload: list[bytes] = []
         while True:
-            if self._state == self._SIZE:
+            if self._state == _SIZE:
                 line = _CHUNK_LINE.match(data, at)
                 if line is None:
                     self._wait_for_line(data, at)
@@ -119,8 +123,8 @@ class Chunked:
                 self._left = int(line[1], 16)
                 if self._left > SIZE_LIMIT:
                     raise MalformedBody("chunk: larger than any body")
-                self._state = self._DATA if self._left else self._TRAILERS
-            elif self._state == self._DATA:
+                self._state = _DATA if self._left else _TRAILERS
+            elif self._state == _DATA:
                 piece = data[at : at + self._left]
                 at += len(piece)
                 self._left -= len(piece)
@@ -128,8 +132,8 @@ class Chunked:
                     payload.append(piece)
                 if self._left:
                     break
-                self._state = self._DATA_END
-            elif self._state == self._DATA_END:
+                self._state = _DATA_END
+            elif self._state == _DATA_END:
                 end = data[at : at + 2]
                 if end != b"\r\n":
                     if end not in (b"", b"\r"):
@@ -137,7 +141,7 @@ class Chunked:
                     self._buffer = end
                     break
                 at += 2
-                self._state = self._SIZE
+                self._state = _SIZE
             else:
                 self._end(data, at)
                 break

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from copy import copy
 from typing import Final
 
 import httptools
@@ -153,6 +152,9 @@ class RequestFields(Fields):
         self.debug = self.operator = False
         self.simple: int | None = None
         self.forwarded: dict[object, bytes] = {}
+        self._read(raw)
+
+    def _read(self, raw: bytes) -> None:
         for name, value in _NOTABLE.findall(self.lower):
             self._notable(name, value.strip(b" \t"))
         if self.chunked and self.length is not None:
@@ -279,8 +281,12 @@ class RequestHead:
 
     def as_get(self) -> RequestHead:
         """Return the GET whose fields this HEAD asks for."""
-        made = copy(self)
+        made = RequestHead()
         made.method = b"GET"
+        made.target, made.rest = self.target, self.rest
+        made.path, made.query = self.path, self.query
+        made.authority, made.host = self.authority, self.host
+        made.version, made.fields = self.version, self.fields
         return made
 
     @property

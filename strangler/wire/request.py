@@ -92,7 +92,7 @@ class Request:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Via:
     """Our entries in Via (RFC 9110 §7.6.3) for requests received as HTTP/1.0 and 1.1."""
 

@@ -41,6 +41,9 @@ SOON = 4.0
 READERS = 5
 ODD = 2
 
+#: What one of the readers meets is put in the place of what an exchange has.
+pytestmark = pytest.mark.sources
+
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[Redis]:

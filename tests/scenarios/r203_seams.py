@@ -95,6 +95,7 @@ class Bug(Exception):
     pass
 
 
+@pytest.mark.sources
 @pytest.mark.parametrize("folder", ["/plain", "/kept"])
 @pytest.mark.parametrize("chunks", [False, True])
 def test_a_bug_on_the_way_of_an_answer_leaves_nobody_waiting(

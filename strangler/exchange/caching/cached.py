@@ -41,6 +41,7 @@ from strangler.wire.request import Request, with_target
 
 if TYPE_CHECKING:
     from strangler.edge.http1 import Connection
+    from strangler.exchange.caching.nobody import Nobody
     from strangler.exchange.edge import Edge
 
 _errors = logging.getLogger("strangler.errors")
@@ -63,7 +64,9 @@ class CachedExchange(Exchange):
 
     _cached: Cached
 
-    def __init__(self, edge: Edge, connection: Connection, head: RequestHead, id_: str) -> None:
+    def __init__(
+        self, edge: Edge, connection: Connection | Nobody, head: RequestHead, id_: str
+    ) -> None:
         super().__init__(edge, connection, head, id_)
         self.key = self._first_key = b""
         self.standby: Standby | None = None

@@ -13,16 +13,14 @@ class Nobody:
     `ended`: the answer is whole, or `broken` off.
     """
 
-    __slots__ = ("broken", "ended", "keep_alive", "peer", "secure", "told", "transport")
-
-    #: There is no body to wait for.
-    reading_body = False
+    __slots__ = ("broken", "ended", "keep_alive", "peer", "receiver", "secure", "told", "transport")
 
     def __init__(self, *, secure: bool = False) -> None:
         self.peer = "127.0.0.1"
         self.secure = secure
         self.keep_alive = True
         self.told: Any = None
+        self.receiver: object = None
         self.transport = self
         self.ended = asyncio.Event()
         self.broken = False
@@ -30,6 +28,23 @@ class Nobody:
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Have no socket."""
         return default
+
+    @property
+    def reading_body(self) -> bool:
+        """Have no body to wait for."""
+        return False
+
+    @property
+    def choked(self) -> bool:
+        """Take whatever comes at once."""
+        return False
+
+    def start_tunnel(self) -> bytes:
+        """Have sent nothing ahead, and nothing to say."""
+        return b""
+
+    def keep_tunnel(self) -> None:
+        """Have no tunnel to keep."""
 
     def write(self, data: bytes) -> None:
         """Drop *data*."""

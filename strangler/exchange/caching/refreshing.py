@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from strangler.config.snapshot import Route
 from strangler.exchange.caching.cached import CachedExchange
@@ -17,7 +17,6 @@ from strangler.routing import Match
 from strangler.wire.head import RequestHead
 
 if TYPE_CHECKING:
-    from strangler.edge.http1 import Connection
     from strangler.exchange.edge import Edge
 
 
@@ -27,7 +26,7 @@ class Refreshing(CachedExchange):
     __slots__ = ("_kept", "_nobody")
 
     def __init__(self, edge: Edge, nobody: Nobody, head: RequestHead, id_: str) -> None:
-        super().__init__(edge, cast("Connection", nobody), head, id_)
+        super().__init__(edge, nobody, head, id_)
         self._nobody = nobody
         self._kept = False
 

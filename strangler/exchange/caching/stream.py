@@ -20,6 +20,7 @@ from strangler.wire.framing import chunk, last_chunk
 
 if TYPE_CHECKING:
     from strangler.edge.http1 import Connection
+    from strangler.exchange.caching.nobody import Nobody
 
 _errors = logging.getLogger("strangler.errors")
 
@@ -143,7 +144,7 @@ class Delivery:
     def __init__(
         self,
         stream: Stream,
-        connection: Connection,
+        connection: Connection | Nobody,
         done: Callable[[bool], None],
         stumbled: Callable[[], None],
         *,

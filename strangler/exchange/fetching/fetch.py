@@ -17,6 +17,8 @@ from random import random
 from time import monotonic, time
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from strangler.errors import AttemptFailed
 from strangler.exchange.fetching.authorized import authorized, renews
 from strangler.exchange.fetching.contract import Answer, Fetching, Sink
@@ -47,7 +49,7 @@ _NO_BREAKERS: Final = -1
 _REFUSALS: Final = {"breaker": "breaker open", "drained": "drained by an operator"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Terms:
     """On what terms a fetch is made, the same for all of a route's.
 
@@ -68,6 +70,7 @@ class Terms:
     makes: Callable[..., Fetching] | None = None
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Fetch:
     """One response wanted from *upstream*; `start` it once, `cancel` it when nobody wants it.
 

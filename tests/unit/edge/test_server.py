@@ -255,3 +255,23 @@ def test_a_request_that_a_late_loop_has_yet_to_read_keeps_a_drain_waiting() -> N
             await server.close_all_connections()
 
     assert b"Connection: close" in uvloop.run(ask())
+
+
+def test_a_drain_waits_for_whom_the_loop_has_just_let_in() -> None:
+    """Between accept and the connection's first word lies a turn of the loop."""
+
+    async def ask() -> bytes:
+        loop = asyncio.get_running_loop()
+        server = Server(application())
+        [sock] = bind_sockets(0, "127.0.0.1")
+        listener = await loop.create_server(server.protocol, sock=sock)
+        with socket.create_connection(sock.getsockname()) as client:
+            client.sendall(REQUESTS["get"])
+            await asyncio.sleep(0)  # the loop accepts; the server has yet to be told
+            listener.close()
+            server.start_drain()
+            await server.drained(20)
+            client.settimeout(20)
+            return client.recv(1 << 16)
+
+    assert b"200 OK" in uvloop.run(ask())

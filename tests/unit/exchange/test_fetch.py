@@ -16,6 +16,9 @@ from strangler.upstream.places import IN, WAIT
 from strangler.wire.framing import Length
 from strangler.wire.request import Request
 
+#: A fetch gets connections and endpoints here that are none.
+pytestmark = pytest.mark.sources
+
 
 class Connection:
     """Stands for an upstream connection: notes what is sent."""

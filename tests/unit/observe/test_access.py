@@ -316,6 +316,7 @@ def test_rotation_opens_the_path_anew_and_loses_nothing(tmp_path):
     assert len(read(path)) + len(read(tmp_path / "access.log.1")) == 3
 
 
+@pytest.mark.sources
 def test_a_malformed_record_costs_nobody_else(tmp_path):
     path = tmp_path / "access.log"
 

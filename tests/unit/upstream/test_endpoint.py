@@ -25,6 +25,9 @@ from strangler.upstream import Endpoint, UpstreamConnection, endpoint
 from strangler.wire.framing import Body
 from strangler.wire.head import ResponseHead
 
+#: The times that an endpoint keeps are made short here.
+pytestmark = pytest.mark.sources
+
 ONE, TWO, THREE = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 
 
