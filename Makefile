@@ -56,6 +56,7 @@ bench: $(STAMP) ## Measure beside nginx, Varnish, HAProxy (20 min); writes bench
 
 chaos: $(STAMP) ## Break everything under load, one after the other; writes bench/CHAOS.md
 	@$(PY) tests/servers/install.py
+	@$(COMPILE) || { cat build/compile.log; exit 1; }
 	@$(PY) tests/chaos/run.py
 
 docs: $(STAMP) ## Write the reference pages anew from the schema

@@ -19,10 +19,12 @@ from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
 COMPILED = [
+    "strangler/cache/tiers/memory.py",
     "strangler/clock.py",
     "strangler/edge/http1.py",
     "strangler/exchange/caching/known.py",
     "strangler/exchange/caching/nobody.py",
+    "strangler/exchange/caching/ready.py",
     "strangler/exchange/composing.py",
     "strangler/exchange/counting.py",
     "strangler/exchange/edge.py",

@@ -32,7 +32,8 @@ from strangler.resilience.failure import is_failure
 from strangler.resilience.policy import FAILURE_WORDS, Rung
 
 if TYPE_CHECKING:
-    from strangler.exchange.caching.copies import Copies, Ready
+    from strangler.exchange.caching.copies import Copies
+    from strangler.exchange.caching.ready import Ready
     from strangler.upstream import Upstream
 
 _STATUSES: Final = tuple(

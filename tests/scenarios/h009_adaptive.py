@@ -11,7 +11,7 @@ from scenarios.inside import Inside
 from strangler.testing import Upstream, configuration, respond, until
 
 #: Requests that the origin works on at a time; the others wait inside it.
-AT_ONCE = 4
+AT_ONCE = 2
 WORK = 0.1
 
 
@@ -50,10 +50,10 @@ def test_a_queue_inside_the_upstream_takes_places_away():
                     thread.start()
                 return made
 
-            running = readers(3)
+            running = readers(AT_ONCE)
             until(lambda: upstream.adapting.limit.long > 0.0)
             assert upstream.places.bulkhead.limit == 20, "not used, so it can't be judged"
-            running += readers(37)
+            running += readers(40 - AT_ONCE)
             until(lambda: upstream.places.bulkhead.limit <= 14)
             with lock:
                 most[0] = came[0] = 0

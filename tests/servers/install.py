@@ -17,6 +17,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import zipfile
 from pathlib import Path
@@ -89,6 +90,14 @@ def install_packages(packages: dict[str, str]) -> None:
         subprocess.check_call(install, env=env, stdout=subprocess.DEVNULL)
 
 
+def install_headers() -> None:
+    """Install Debian's headers of this Python, where it is Debian's and they are missing."""
+    there = Path(sysconfig.get_path("include"), "Python.h").exists()
+    if not there and Path(sys.base_prefix) == Path("/usr"):
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        install_packages({f"python{version}-config": f"python{version}-dev"})
+
+
 def install_mongod() -> None:
     """Put mongod and the OpenSSL 1.1 it wants into the cache folder, unless there is one."""
     folder = cache_folder() / "mongod"
@@ -128,6 +137,7 @@ def main(arguments: list[str]) -> None:
         install_packages(BENCH_PACKAGES)
         return
     install_packages(TEST_PACKAGES)
+    install_headers()
     install_mongod()
 
 

@@ -24,10 +24,11 @@ from strangler.cache.stored import Stored
 from strangler.cache.tiers.purges import Purge
 from strangler.cache.tiers.tier import Copy, Tier
 from strangler.cache.vary import select
-from strangler.exchange.caching.copies import Copies, Ready, Standby
+from strangler.exchange.caching.copies import Copies, Standby
 from strangler.exchange.caching.fill import ASK_AFTER, LARGEST, Fill
 from strangler.exchange.caching.glance import Glance
 from strangler.exchange.caching.reader import Told
+from strangler.exchange.caching.ready import Ready
 from strangler.exchange.caching.stream import Room, Stream
 from strangler.exchange.plan import Cached, Plan
 from strangler.resilience.protection import Kind

@@ -15,21 +15,19 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final, NamedTuple, cast
 
 from strangler.cache import policy
-from strangler.cache.deliver import assemble, undecided_until
 from strangler.cache.freshness import stay, usable_until
 from strangler.cache.lookup import Lookup
 from strangler.cache.policy import CachePolicy, TierName
-from strangler.cache.status_field import of_hit
 from strangler.cache.stored import Stored
 from strangler.cache.tiers import ExtraMissing
 from strangler.cache.tiers.ladder import Ladder, Moments
-from strangler.cache.tiers.memory import Memory, footprint
+from strangler.cache.tiers.memory import Memory
 from strangler.cache.tiers.purges import Marks, Purge
 from strangler.cache.tiers.tier import AHEAD, BodyLost, Copy, Tier, softened
 from strangler.cache.tiers.upload import Upload
 from strangler.cache.vary import Selecting, select
 from strangler.config.snapshot import Snapshot
-from strangler.exchange.counting import Arm
+from strangler.exchange.caching.ready import Ready
 from strangler.observe.events import announce
 from strangler.wire.head import Fields
 
@@ -40,60 +38,6 @@ _NEVER: Final = float("-inf")
 _UNDER_WAY: Final = 1.0
 #: Bytes of an edge tier that the site hasn't: too few for any response.
 _NOTHING: Final = 64
-
-
-class Ready:
-    """A stored response in the edge tier, with the bytes that answer a plain GET of it.
-
-    ``until``: the instant up to which `wire` answers without a decision · ``entered``: when it
-    came into this tier · ``body_at``: where in `wire` the body begins; it is held only there ·
-    ``arm``, ``hits``: who has had how many hits of it that are still to be added up.
-    """
-
-    __slots__ = (
-        "arm", "body_at", "entered", "hits", "name", "second", "stay", "stored", "until", "wire",
-    )  # fmt: skip
-
-    def __init__(
-        self, stored: Stored, body: bytes, policy: CachePolicy, *, entered: float, name: str
-    ) -> None:
-        self.stored = stored
-        self.entered = entered
-        self.name = name
-        self.stay = stay(policy, "edge", stored.status)
-        self.until = undecided_until(stored, policy, "edge", entered=entered)
-        self.wire = body
-        self.body_at = 0
-        self.second = -1
-        self.arm: Arm | None = None
-        self.hits = 0
-
-    @property
-    def body(self) -> bytes:
-        """Return the body."""
-        return self.wire[self.body_at :]
-
-    @property
-    def usable_until(self) -> float:
-        """Return the instant at which its stay here, or its freshness, ends."""
-        return usable_until(self.stored.fresh_until, entered=self.entered, stay=self.stay)
-
-    @property
-    def weight(self) -> int:
-        """Return the bytes of memory that this takes, its prebuilt head included."""
-        return 160 + footprint(self.stored) + len(self.wire) + len(self.stored.head) + 120
-
-    def renew(self, now: float) -> None:
-        """Write Age and Cache-Status anew; both count whole seconds, so once a second will do."""
-        self.second = int(now)
-        status = of_hit(self.name, self.until - now, "edge")
-        head = assemble(
-            self.stored.head,
-            self.stored.age(now),
-            extra=b"Cache-Status: %b\r\n" % status,
-        )
-        self.wire = head + self.wire[self.body_at :]
-        self.body_at = len(head)
 
 
 class Standby(NamedTuple):

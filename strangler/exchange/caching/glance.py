@@ -19,8 +19,8 @@ from strangler.cache.lookup import Lookup, decide
 from strangler.cache.steering import steering
 from strangler.cache.stored import Stored
 from strangler.cache.tiers.tier import Copy
-from strangler.exchange.caching.copies import Ready
 from strangler.exchange.caching.reader import Told, each
+from strangler.exchange.caching.ready import Ready
 
 if TYPE_CHECKING:
     from strangler.exchange.caching.cache import Cache

@@ -24,7 +24,7 @@ from strangler.wire.head import RequestHead
 
 if TYPE_CHECKING:
     from strangler.edge.http1 import Connection
-    from strangler.exchange.caching.copies import Ready
+    from strangler.exchange.caching.ready import Ready
     from strangler.exchange.edge import Edge
     from strangler.exchange.exchange import Exchange
 
