@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOG = ROOT / "build" / "compile.log"
 BUILD = [sys.executable, "-c", "import strangler; print(strangler.BUILD)"]
-MAKE = [sys.executable, "setup.py", "build_ext", "--inplace", "--force"]
+MAKE = [sys.executable, "setup.py", "build_ext", "--inplace", "--force", "--parallel", "2"]
 
 
 def build() -> str:
