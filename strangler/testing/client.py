@@ -181,7 +181,10 @@ class RawClient:
         return self.reader._informational.pop(0)
 
     def read_content(self, size: int, *, timeout: float | None = None) -> bytes:
-        """Wait until at least *size* bytes of the response under way came; return all so far."""
+        """Wait until at least *size* bytes of the response under way came; return all so far.
+
+        Raises as `read` does, and Closed where the response is whole with fewer.
+        """
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         while True:
             message = self.reader.partial or (self.reader.messages and self.reader.messages[-1])
@@ -189,6 +192,9 @@ class RawClient:
                 return bytes(message.body)
             if not self._pump(deadline):
                 self._end()
+                length = self.reader.messages[-1].length
+                if length < size:
+                    raise Closed(f"the content ended with {length} of {size} bytes")
 
     def read_tunnel(self, size: int, *, timeout: float | None = None) -> bytes:
         """After a 101: wait for *size* bytes of the tunnel and take them."""

@@ -142,6 +142,24 @@ def test_cuts_resets_and_ends_are_three_things():
             client.get("/none")
 
 
+@pytest.mark.parametrize("framing", [b"\r\n", b"Content-Length: 3\r\n\r\n"])
+def test_content_that_ends_before_what_is_awaited_is_told(framing):
+    with RawUpstream(HEAD + framing + b"abc", close()) as origin, at(origin) as client:
+        client.send(build("GET", "/"))
+        assert client.read_content(3) == b"abc"
+        ended: list[bool] = []
+
+        def read() -> None:
+            with pytest.raises(Closed, match="3 of 4 bytes"):
+                client.read_content(4)
+            ended.append(True)
+
+        reader = threading.Thread(target=read, daemon=True)  # it read on for ever, without a pause
+        reader.start()
+        reader.join(20)
+        assert ended
+
+
 def test_a_script_waits_for_an_event_and_notices_who_leaves():
     go = threading.Event()
     with RawUpstream() as origin:
