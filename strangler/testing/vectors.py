@@ -9,12 +9,14 @@ answer), *interop* (was something valid refused).
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from strangler.testing.client import RawClient
-from strangler.testing.edge import Edge
+from strangler.testing.edge import Edge, until
 from strangler.testing.messages import (
     Closed,
     Request,
@@ -24,7 +26,7 @@ from strangler.testing.messages import (
     _text,
     build,
 )
-from strangler.testing.origin import RawUpstream
+from strangler.testing.origin import Connection, RawUpstream
 
 Outcome = Literal["reject", "clean", "valid"]
 Check = Callable[[Request], None]
@@ -173,6 +175,7 @@ def judge(vector: Vector, edge: Edge, origin: RawUpstream, *, timeout: float = 4
         probed = _probe(client, probe) if end == "open" else None
     if probed is None:
         edge.get(probe).expect(200)
+    _read_all(origin)
     requests = list(origin.requests[before:])
     received = b"".join(bytes(each.received[start:]) for each, start in marks)
     received += b"".join(bytes(each.received) for each in origin.connections[len(marks) :])
@@ -183,6 +186,28 @@ def judge(vector: Vector, edge: Edge, origin: RawUpstream, *, timeout: float = 4
         _verdict(vector, responses, end, probed, requests, probe)
     except AssertionError as fault:
         raise AssertionError(seen.report(str(fault))) from None
+
+
+def _read_all(origin: RawUpstream) -> None:
+    """Wait until *origin* has read what was forwarded, each connection of it in its own thread.
+
+    A request that the edge has cut is read late on a busy machine, and would count as the next
+    input's.
+    """
+
+    def read(each: Connection) -> bool:
+        whole = bool(each.requests) and all(request.complete for request in each.requests)
+        return each.gone.is_set() or whole
+
+    def is_last(each: Connection) -> bool:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            return bool(each.sock.getpeername() == last.getsockname())
+        return False
+
+    with socket.create_connection((origin.host, origin.port)) as last:
+        # They are accepted in turn: whoever came before has its thread when this one has.
+        until(lambda: any(map(is_last, list(origin.connections))), what="the origin to accept")
+    until(lambda: all(map(read, list(origin.connections))), what="the origin to read all")
 
 
 def _read(client: RawClient, vector: Vector) -> tuple[list[Response], str]:
