@@ -11,7 +11,6 @@ BIN := .venv/bin
 # The tools run as modules: a script's first line can't hold a path with spaces.
 PY := $(BIN)/python
 STAMP := .venv/.installed
-COMPILE := $(PY) tools/compile.py
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -23,18 +22,18 @@ $(STAMP): setup.cfg pyproject.toml setup.py
 	@test -x $(PY) || { echo "making .venv"; $(PYTHON) -m venv .venv; }
 	@echo "installing what setup.cfg names"
 	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[site,test]'
-	@$(COMPILE) || echo "not compiled: the sources run, which take twice the time in Python"
+	@$(PY) tools/compile.py || echo "not compiled: the sources run, which take twice the time in Python"
 	@touch $@
 
 compile: $(STAMP) ## Compile anew what every request passes through, after an edit
-	@$(COMPILE) || { cat build/compile.log; exit 1; }
+	@$(PY) tools/compile.py || { cat build/compile.log; exit 1; }
 
 run: $(STAMP) ## Start the whole site: edge 8000, admin 8010, legacy 8100, materia 8101
 	@$(PY) tools/local_site.py
 
 test: $(STAMP) ## Install the servers that tests need, run every test
 	@$(PY) tests/servers/install.py
-	@$(COMPILE) || { cat build/compile.log; exit 1; }
+	@$(MAKE) -s --no-print-directory compile
 	@$(PY) tools/run_tests.py
 
 check: $(STAMP) ## Check format, lint and types
@@ -51,12 +50,12 @@ format: $(STAMP) ## Format the code and mend what the linter can
 bench: $(STAMP) ## Measure beside nginx, Varnish, HAProxy (20 min); writes bench/RESULTS.md
 	@$(PY) tests/servers/install.py --bench
 	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[bench]'
-	@$(COMPILE) || { cat build/compile.log; exit 1; }
+	@$(MAKE) -s --no-print-directory compile
 	@$(PY) bench/run.py
 
 chaos: $(STAMP) ## Break everything under load, one after the other; writes bench/CHAOS.md
 	@$(PY) tests/servers/install.py
-	@$(COMPILE) || { cat build/compile.log; exit 1; }
+	@$(MAKE) -s --no-print-directory compile
 	@$(PY) tests/chaos/run.py
 
 docs: $(STAMP) ## Write the reference pages anew from the schema

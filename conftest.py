@@ -17,5 +17,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave what needs the sources to the run of them: see `tools/run_tests.py`."""
     if strangler.BUILD == "compiled":
         others = [item for item in items if item.get_closest_marker("sources")]
-        items[:] = [item for item in items if item not in others]
+        items[:] = [item for item in items if not item.get_closest_marker("sources")]
         config.hook.pytest_deselected(items=others)

@@ -10,19 +10,27 @@ runs the sources.
 import os
 import sys
 from hashlib import sha256
-from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    FileFinder,
+    SourceFileLoader,
+)
 from pathlib import Path
 
 __version__ = "0.1.0"
 
 _FOLDER = Path(__file__).resolve().parent
-#: Written with compiled modules: the digest of the sources that they were made from.
+#: Written with compiled modules: the digest of what they were made from.
 STAMP = _FOLDER / "compiled.sha256"
 
 
 def digest() -> str:
-    """Return the digest of this package's sources: what one module says is known to others."""
-    whole = sha256()
+    """Return the digest of what compiled modules are made from: all sources, and this Python.
+
+    All, because what one module says is known to the others: its constants, its types.
+    """
+    whole = sha256(EXTENSION_SUFFIXES[0].encode())
     for source in sorted(_FOLDER.rglob("*.py")):
         content = source.read_bytes()
         whole.update(b"%b %d\n" % (os.fsencode(source.relative_to(_FOLDER)), len(content)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -201,6 +202,25 @@ def test_a_reader_who_takes_nothing_holds_back_an_answer_that_purges(running, le
         client.read_content(4 << 20)
 
 
+@contextlib.contextmanager
+def two_readers(inside: Inside, origin: Upstream, path: str, free: threading.Event) -> Iterator:
+    """Give two who have asked for *path* before *free* lets it come, one of whom takes no more of
+    it than its head; the other has read nothing yet."""
+    with inside.client(receive_buffer=4096) as slow, inside.client(timeout=60) as quick:
+        slow.send(build("GET", path))
+        origin.wait_requests(1)
+        quick.send(build("GET", path))
+        until(lambda: len(inside.edge.exchanges) == 2)
+        free.set()
+        slow.read_head()
+        yield slow, quick
+
+
+def held(inside: Inside) -> int:
+    """Return the bytes of bodies on their way that the edge holds."""
+    return inside.do(lambda: sum(one.held for one in inside.edge.cache._room._streams))
+
+
 def test_nobody_sets_the_pace_of_others_who_asked_for_the_same_large_file(inside, materia):
     """Whoever asks first and reads slowly would else hold back all who came with it."""
     size, free = 48 << 20, threading.Event()
@@ -210,17 +230,11 @@ def test_nobody_sets_the_pace_of_others_who_asked_for_the_same_large_file(inside
         b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: %d\r\n\r\n" % size,
         endless(b"x" * (1 << 16), size),
     )
-    with inside.client(receive_buffer=4096) as slow, inside.client(timeout=60) as quick:
-        slow.send(build("GET", "/kept/film"))
-        materia.wait_requests(1)
-        quick.send(build("GET", "/kept/film"))
-        until(lambda: len(inside.edge.exchanges) == 2)
-        free.set()
-        slow.read_head()
+    with two_readers(inside, materia, "/kept/film", free) as (slow, quick):
         assert quick.read().expect(200).length == size
         assert len(materia.requests) == 1
         assert slow.reader.partial.length < size
-    until(lambda: not inside.do(lambda: sum(one.held for one in inside.edge.cache._room._streams)))
+    until(lambda: not held(inside))
 
 
 def test_a_file_for_which_there_is_no_room_is_fetched_for_each(legacy):
@@ -231,13 +245,7 @@ def test_a_file_for_which_there_is_no_room_is_fetched_for_each(legacy):
     head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: %d\r\n\r\n" % size
     legacy.on("/film", wait(free), head, endless(b"x" * (1 << 16), size))
     with Inside(configuration(routes, upstreams={"legacy": legacy}, tiers=tiers)) as made:
-        with made.client(receive_buffer=4096) as slow, made.client(timeout=60) as quick:
-            slow.send(build("GET", "/film"))
-            legacy.wait_requests(1)
-            quick.send(build("GET", "/film"))
-            until(lambda: len(made.edge.exchanges) == 2)
-            free.set()
-            slow.read_head()
+        with two_readers(made, legacy, "/film", free) as (slow, quick):
             answer = quick.read().expect(200)
             assert answer.length == size
             assert b"detail=large" in answer.get("Cache-Status")
@@ -256,18 +264,12 @@ def test_a_slow_reader_of_content_of_unknown_length_holds_nobody_back(inside, ma
     """It is 16 MB before anybody knows that it is too large to be kept."""
     size, free = 48 << 20, threading.Event()
     materia.on("/kept/live", wait(free), *chunks(size))
-    with inside.client(receive_buffer=4096) as slow, inside.client(timeout=60) as quick:
-        slow.send(build("GET", "/kept/live"))
-        materia.wait_requests(1)
-        quick.send(build("GET", "/kept/live"))
-        until(lambda: len(inside.edge.exchanges) == 2)
-        free.set()
-        slow.read_head()
+    with two_readers(inside, materia, "/kept/live", free) as (slow, quick):
         assert quick.read().expect(200).length == size
         assert len(materia.requests) == 1
         assert slow.reader.partial.length < size
         assert slow.read(timeout=60).length == size
-    until(lambda: not inside.do(lambda: sum(one.held for one in inside.edge.cache._room._streams)))
+    until(lambda: not held(inside))
 
 
 def test_what_slow_readers_have_yet_to_take_is_bounded(legacy):
@@ -277,23 +279,15 @@ def test_what_slow_readers_have_yet_to_take_is_bounded(legacy):
     tiers = {"edge": {"store": "memory", "size": "1MB"}, "shared": "none", "archive": "none"}
     legacy.on("/live", wait(free), *chunks(size))
     with Inside(configuration(routes, upstreams={"legacy": legacy}, tiers=tiers)) as made:
-        with made.client(receive_buffer=4096) as slow, made.client(timeout=60) as quick:
-            slow.send(build("GET", "/live"))
-            legacy.wait_requests(1)
-            quick.send(build("GET", "/live"))
-            until(lambda: len(made.edge.exchanges) == 2)
-            free.set()
-            slow.read_head()
-
-            def held() -> int:
-                return made.do(lambda: sum(one.held for one in made.edge.cache._room._streams))
-
+        with two_readers(made, legacy, "/live", free) as (slow, quick):
             taken = 60 << 20
             quick.read_content(taken)
-            while held() <= 64 << 20:  # what the kernel holds for either reader is its own affair
+            while (
+                held(made) <= 64 << 20
+            ):  # what the kernel holds for either reader is its own affair
                 quick.read_content(taken := taken + (1 << 20))
             threading.Event().wait(0.5)  # the subject is what happens meanwhile: nothing
-            assert held() < 72 << 20
+            assert held(made) < 72 << 20
             read = threading.Thread(target=slow.read, kwargs={"timeout": 60})
             read.start()
             assert quick.read().length == size

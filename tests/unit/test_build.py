@@ -80,6 +80,11 @@ def test_a_file_more_or_less_is_an_edit_too(package: Path) -> None:
     assert ask(package) == "compiled so"
 
 
+def test_what_another_python_has_compiled_is_not_taken_for_ours(package: Path) -> None:
+    other = "from importlib import machinery as m; m.EXTENSION_SUFFIXES[0] = '.other.so'; "
+    assert ask(package, code=other + ASK) == "outdated py"
+
+
 def test_modules_without_their_stamp_are_not_believed(package: Path) -> None:
     (package / "strangler" / strangler.STAMP.name).unlink()
     assert ask(package) == "sources py"

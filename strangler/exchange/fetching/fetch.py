@@ -389,12 +389,11 @@ class Fetch:
         assert endpoint is not None
         now = monotonic()
         sick = is_failure(failure)
-        if self._started:  # its head has been counted, and that it broke off as well
-            pass
-        elif sick:
-            upstream.endpoint_failed(endpoint, now, connecting=connecting)
-        else:  # a 404 that the route tries again is an answer all the same
-            endpoint.standing.succeeded(now)
+        if not self._started:  # else its head has been counted, and that it broke off as well
+            if sick:
+                upstream.endpoint_failed(endpoint, now, connecting=connecting)
+            else:  # a 404 that the route tries again is an answer all the same
+                endpoint.standing.succeeded(now)
         if endpoint not in self._tried:
             self._tried = (*self._tried, endpoint)
         decision = decide(
