@@ -99,14 +99,17 @@ def start(checkout: Path, env: dict[str, str]) -> subprocess.Popen[str]:
 
 @contextmanager
 def running(checkout: Path, env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Give the runner and what it printed until everything was up."""
+    """Give the runner and what it printed until everything was up and each part had its word.
+
+    A part answers before its first line has been copied: either may be the last to come.
+    """
     runner = start(checkout, env)
     printed = ""
     try:
         assert runner.stdout
         for line in runner.stdout:
             printed += line
-            if "Ctrl-C stops everything" in line:
+            if "Ctrl-C stops everything" in printed and len(pids(printed)) == 6:
                 break
         else:
             raise AssertionError(printed)
