@@ -14,7 +14,16 @@ import pytest
 from scenarios.inside import Inside
 from scenarios.story import EXPIRED, cached
 
-from strangler.testing import Truncated, Upstream, all_taken, build, close, respond, until, wait
+from strangler.testing import (
+    Truncated,
+    Upstream,
+    all_taken,
+    build,
+    close,
+    respond,
+    until,
+    wait,
+)
 
 MINUTE = [("Cache-Control", "max-age=60")]
 
@@ -34,9 +43,14 @@ def edge(origin: Upstream) -> Iterator[Inside]:
         "/hasty/**": {"to": "hasty", "cache": {"edge": "60s"}, "fallback": []},
         "/falls/**": {"to": "app", "cache": "origin", "fallback": ["legacy"]},
     }
+    for room, cache in (("kept", {"edge": "60s"}), ("plain", "none")):
+        for name in ("app", "halting", "brief"):
+            routes[f"/{room}/{name}/**"] = {"to": name, "cache": cache, "fallback": []}
     with Upstream(respond(200, "django")) as legacy:
         hasty = {"url": origin, "timeout": {"total": "300ms"}}
-        upstreams = {"legacy": legacy, "hasty": hasty}
+        halting = {"url": origin, "timeout": {"between": "300ms"}}
+        brief = {"url": origin, "timeout": {"attempt": "2s"}}
+        upstreams = {"legacy": legacy, "hasty": hasty, "halting": halting, "brief": brief}
         # With the edge tier alone a request is on its way before anything else can happen.
         tiers = {"shared": "none", "archive": "none"}
         app = {"timeout": "20s"}
@@ -141,6 +155,40 @@ def test_a_cut_answer_says_why_it_was_not_asked_for_again(edge, origin):
     assert told(edge, "/origin/cut") == [
         (origin.address, 1, "fwd=uri-miss", error, "answer_begun"),
     ]
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nCache-Control: %b\r\n%b\r\n\r\n"
+LENGTH, CHUNKED = b"Content-Length: 9", b"Transfer-Encoding: chunked"
+#: By what goes wrong after the head: the name of it, the upstream, what it still sends.
+BROKEN = {
+    "stops": ("http_response_timeout", "halting", LENGTH, b"abc"),
+    "takes-too-long": ("http_response_timeout", "brief", LENGTH, b"abc"),
+    "chunks-stop": ("http_response_timeout", "halting", CHUNKED, b"3\r\nabc\r\n"),
+    "not-a-chunk": ("http_protocol_error", "app", CHUNKED, b"zzz\r\n"),
+}
+
+
+@pytest.mark.parametrize("control", ["max-age=60", "private"])
+@pytest.mark.parametrize("how", BROKEN)
+def test_an_answer_that_breaks_off_says_why_whether_the_route_caches_or_not(
+    edge, origin, how, control
+):
+    error, upstream, framing, rest = BROKEN[how]
+    begun, over = threading.Event(), threading.Event()
+    paths = [f"/{room}/{upstream}/{how}-{control}" for room in ("plain", "kept")]
+    clients = [edge.client() for _ in paths]
+    for path, client in zip(paths, clients, strict=True):
+        origin.on(path, HEAD % (control.encode(), framing), wait(begun), rest, wait(over))
+        client.send(build("GET", path))
+    for client in clients:
+        client.read_head()
+    begun.set()
+    for path in paths:
+        line = told(edge, path)[0]
+        assert (line[:2], line[3:]) == ((origin.address, 1), (error, "answer_begun"))
+    over.set()
+    for client in clients:
+        client.close()
 
 
 def test_an_error_says_who_was_asked_and_why_not_again(edge, origin):

@@ -439,18 +439,18 @@ class CachedExchange(Exchange):
         )  # fmt: skip
         delivery.pump()
 
-    def _delivered(self, complete: bool) -> None:
+    def _delivered(self, error: str) -> None:
         delivery, self._delivery = self._delivery, None
         if self._over:
             return
         if delivery is not None:
             self._sent = delivery.sent
-        if complete:
+        if not error:
             self._end("")
         else:
             if self._endpoint:
                 self._why = "answer_begun"
-            self._end_badly("http_response_incomplete")
+            self._end_badly(error)
 
     def _served_head(
         self, head: bytes, stored: Stored, told: Told, *, chunked: bool = False

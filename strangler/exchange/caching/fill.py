@@ -337,7 +337,7 @@ class Fill(Asking):
             return
         if self._planned is not None or self._private:
             self._fetch = None
-            self._stream.fail()
+            self._stream.fail(error.error)
             self._end()
         elif stands_in(self.lookup, None):
             self._serve_old(None)

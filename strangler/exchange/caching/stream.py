@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
 from strangler.cache.tiers.tier import BodyLost
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 _errors = logging.getLogger("strangler.errors")
 
+#: Why a body is short where no fetch has said it: RFC 9209 §2.3.
+INCOMPLETE: Final = "http_response_incomplete"
+
 
 class Stream:
     """Pieces of one body, numbered from 0; ``gone`` of them are held no more.
 
-    ``held`` counts bytes held, ``size`` all bytes so far.
+    ``held`` counts bytes held, ``size`` all bytes so far; ``failed`` names, by RFC 9209 §2.3, why
+    it has broken off.
     """
 
     __slots__ = (
@@ -43,7 +47,7 @@ class Stream:
         self.held = 0
         self.size = 0
         self.ended = False
-        self.failed = False
+        self.failed = ""
         self.passing = False
         self.readers: list[Delivery] = []
         self.ready = ready
@@ -74,9 +78,9 @@ class Stream:
         for reader in tuple(self.readers):
             reader.pump()
 
-    def fail(self) -> None:
-        """Break the body off: what was sent of it must not look complete."""
-        self.failed = True
+    def fail(self, error: str) -> None:
+        """Break the body off because of *error*: what was sent of it must not look complete."""
+        self.failed = error
         for reader in tuple(self.readers):
             reader.pump()
 
@@ -124,8 +128,9 @@ class Room:
 class Delivery:
     """One reader of *stream*: bytes *start* to *stop* of it (None: to its end), framed.
 
-    ``at`` is the number of the next piece to take; *done* is called once: True where the body
-    went out as announced. *stumbled* is called instead where a bug is met.
+    ``at`` is the number of the next piece to take; *done* is called once: with why the body broke
+    off (RFC 9209 §2.3), nothing where it went out as announced. *stumbled* is called instead where
+    a bug is met.
     """
 
     __slots__ = (
@@ -145,7 +150,7 @@ class Delivery:
         self,
         stream: Stream,
         connection: Connection | Nobody,
-        done: Callable[[bool], None],
+        done: Callable[[str], None],
         stumbled: Callable[[], None],
         *,
         start: int = 0,
@@ -199,9 +204,9 @@ class Delivery:
             self._send(piece)
         caught_up = self.at >= stream.gone + len(stream.pieces)
         if self._left == 0 or (caught_up and stream.ended):
-            self._end(complete=self._left in (None, 0))
+            self._end("" if self._left in (None, 0) else INCOMPLETE)
         elif stream.failed and caught_up:
-            self._end(complete=False)
+            self._end(stream.failed)
         elif moved:
             stream.taken()
 
@@ -217,12 +222,12 @@ class Delivery:
             self.sent += len(piece)
             self._connection.write(chunk(piece) if self._chunked else piece)
 
-    def _end(self, *, complete: bool) -> None:
+    def _end(self, error: str) -> None:
         self._stream.readers.remove(self)
-        if complete and self._chunked:
+        if self._chunked and not error:
             self._connection.write(last_chunk())
         self._stream.taken()
-        self._done(complete)
+        self._done(error)
 
 
 async def pour(first: bytes, body: AsyncIterator[bytes], stream: Stream) -> bool:
@@ -244,7 +249,7 @@ async def pour(first: bytes, body: AsyncIterator[bytes], stream: Stream) -> bool
             else:
                 break
     except BodyLost as lost:
-        stream.fail()
+        stream.fail(INCOMPLETE)
         return lost.late
     stream.end()
     return True

@@ -32,9 +32,9 @@ class Body:
             yield b"%d" % number
 
 
-def delivery(stream: Stream, ends: list[bool]) -> tuple[Taking, Delivery]:
+def delivery(stream: Stream, ends: list[str]) -> tuple[Taking, Delivery]:
     taking: Any = Taking()
-    return taking, Delivery(stream, taking, ends.append, lambda: ends.append(False))
+    return taking, Delivery(stream, taking, ends.append, lambda: ends.append("stumbled"))
 
 
 async def turns() -> None:
@@ -61,7 +61,7 @@ def test_a_slice_is_read_when_the_one_before_it_has_been_taken():
         await turns()
         assert pouring.result()
         assert b"".join(quick.taken) == b"".join(slow.taken) == b"first-01234"
-        assert ends == [True, True]
+        assert ends == ["", ""]
         assert stream.held == 0
 
     asyncio.run(story())
