@@ -102,7 +102,9 @@ def test_requests_without_end_and_nobody_reading_the_answers(scene: Scenario):
 
 def test_an_upstream_at_its_cap_queues_then_answers_503(scene: Scenario):
     go = threading.Event()
-    origin = scene.upstream("legacy", options={"max_inflight": 2, "queue": 1})
+    # A place is waited for as long as a connection: not to end before the origin goes on.
+    options = {"max_inflight": 2, "queue": 1, "timeout": {"connect": "60s"}}
+    origin = scene.upstream("legacy", options=options)
     origin.answers(wait(go), respond())
     scene.proxy()
     clients = [scene.connect() for _ in range(4)]
