@@ -22,6 +22,7 @@ from strangler.testing import (
     close,
     respond,
     until,
+    unused_port,
     wait,
 )
 
@@ -46,16 +47,21 @@ def edge(origin: Upstream) -> Iterator[Inside]:
     for room, cache in (("kept", {"edge": "60s"}), ("plain", "none")):
         for name in ("app", "halting", "brief"):
             routes[f"/{room}/{name}/**"] = {"to": name, "cache": cache, "fallback": []}
+        for name in ("page:sorry.html", "absent"):
+            ladder = {"when": [503], "then": [name]}
+            path = f"/{room}/{name.partition(':')[0]}/**"
+            routes[path] = {"to": "app", "cache": cache, "fallback": ladder}
     with Upstream(respond(200, "django")) as legacy:
         hasty = {"url": origin, "timeout": {"total": "300ms"}}
         halting = {"url": origin, "timeout": {"between": "300ms"}}
         brief = {"url": origin, "timeout": {"attempt": "2s"}}
         upstreams = {"legacy": legacy, "hasty": hasty, "halting": halting, "brief": brief}
+        upstreams["absent"] = f"http://127.0.0.1:{unused_port()}"
         # With the edge tier alone a request is on its way before anything else can happen.
         tiers = {"shared": "none", "archive": "none"}
         app = {"timeout": "20s"}
         text = cached(origin, app=app, routes=routes, upstreams=upstreams, tiers=tiers)
-        with Inside(text) as made:
+        with Inside(text, pages={"sorry.html": "sorry"}) as made:
             made.legacy = legacy
             yield made
 
@@ -189,6 +195,21 @@ def test_an_answer_that_breaks_off_says_why_whether_the_route_caches_or_not(
     over.set()
     for client in clients:
         client.close()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("rung", ["page", "absent"])
+def test_a_bad_answer_falls_alike_whether_the_route_caches_or_not(edge, origin, rung, whole):
+    answers = []
+    for room in ("plain", "kept"):
+        path = f"/{room}/{rung}/{whole}"
+        if whole:
+            origin.on(path, respond(503, "busy"))
+        else:
+            origin.on(path, b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\nabc", close())
+        got = edge.get(path)
+        answers.append((got.status, got.get("Proxy-Status"), told(edge, path)[0][3:]))
+    assert answers[0] == answers[1]
 
 
 def test_an_error_says_who_was_asked_and_why_not_again(edge, origin):

@@ -286,7 +286,8 @@ class CachedExchange(Exchange):
         self._awaited = None
         if self._over:
             return
-        if self._fall(failure, error, answer=answer):
+        # The status of an answer is no error of ours: what falls for it says so by itself.
+        if self._fall(failure, None if isinstance(failure, int) else error, answer=answer):
             if isinstance(failure, int) and failure < 500:
                 self._edge.cache.lacks(self._first_key, failure)
             return
