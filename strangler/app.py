@@ -117,6 +117,7 @@ class _Site:
         self.snapshot = self._first_snapshot()
         self.bundle = ""
         self.listeners: list[sockets.Listener] = []
+        self.certificates: dict[ListenTls, ssl.SSLContext] = {}
         self.activated: list[str] = []
         self.admin: sockets.Listener | None = None
         self.workers = options.workers or self.snapshot.workers or cores()
@@ -214,10 +215,7 @@ class _Site:
             listen = [sockets.parse(f"127.0.0.1:{port}", tls=self.tls)]
         for one in listen:
             if one.tls is not None:
-                try:
-                    tls.make_context(one.tls)
-                except (OSError, ssl.SSLError) as problem:
-                    raise _Refused(f"{one.tls.cert}: {tls.why(problem)}") from None
+                _load(one.tls)
         if options.admin == "none":
             return listen, None
         admin = snapshot.admin
@@ -247,6 +245,8 @@ class _Site:
         except sockets.BindFailed:
             self._release()
             raise
+        pairs = {one.listen.tls for one in self.listeners if one.listen.tls is not None}
+        self.certificates = {pair: _load(pair) for pair in pairs}
         if self.admin is not None and not self.admin.loopback:
             announce(
                 "admin.exposed",
@@ -311,6 +311,12 @@ class _Site:
                 self.bundle = str(message["bundle"])
                 self.state.folder = Path(self.bundle).parent
                 self.rejected = None
+        elif message.get("kind") == "certificate":
+            # A worker has taken up a renewed pair: one that is forked while the next renewal is
+            # half done begins with it.
+            for pair in self.certificates:
+                with contextlib.suppress(OSError, ssl.SSLError):
+                    self.certificates[pair] = tls.make_context(pair)
         elif message.get("kind") == "upgrade_rejected":
             self.upgrade_rejected = str(message["reason"])
             self._note_pid()
@@ -394,7 +400,9 @@ class _Site:
                 for sock in listener.sockets:
                     if sock not in mine:
                         sock.close()
-                doors.append(worker.Door(mine, listener.listen.tls))
+                pair = listener.listen.tls
+                kept = None if pair is None else self.certificates[pair]
+                doors.append(worker.Door(mine, pair, kept))
             if self.admin is not None:
                 self.admin.close()
             for index, (ours, theirs) in enumerate(self.channels):
@@ -456,6 +464,7 @@ class _Site:
             sessions=Sessions(self.state.folder / SESSIONS),
             lanes=self.lanes,
             arm_key=derived(self.signing, "arm"),
+            certificates=[pair.cert for pair in self.certificates],
         )
         try:
             return process.run(job, link)
@@ -479,6 +488,13 @@ def cores() -> int:
         if quota != "max":
             count = min(count, math.ceil(int(quota) / int(period)))
     return max(count, 1)
+
+
+def _load(pair: ListenTls) -> ssl.SSLContext:
+    try:
+        return tls.make_context(pair)
+    except (OSError, ssl.SSLError) as problem:
+        raise _Refused(f"{pair.cert}: {tls.why(problem)}") from None
 
 
 def _is_trial() -> bool:

@@ -56,6 +56,10 @@ class Site(Protocol):
     def folder(self) -> Path:
         """Return the state folder."""
 
+    @property
+    def certificates(self) -> Sequence[str]:
+        """Return the files of the certificates that the edge serves."""
+
     def rejection(self) -> str | None:
         """Return why the last edit was rejected, None where it was not."""
 
@@ -202,7 +206,7 @@ class Checks:
         return {name: _disk(folder) for name, folder in folders.items()}
 
     def _certificates(self, snapshot: Snapshot) -> dict[str, Ask]:
-        files = {one.tls.cert for one in snapshot.listen if one.tls is not None}
+        files = set(self._site.certificates)
         files |= {one.tls.ca for one in snapshot.upstreams.values() if one.tls and one.tls.ca}
         return {f"certificate {file}": _certificate(file) for file in sorted(files)}
 

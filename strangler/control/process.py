@@ -68,7 +68,7 @@ class Job:
     is confirmed; raises ConfigRejected; may be slow · changes: calls back, on the loop, whenever
     the files may have changed, for ever · lanes: descriptors of the workers' counts · overrides:
     the URL of their store, empty: as the file says · instance: this site's name among those that
-    share it.
+    share it · certificates: the files that the edge's listeners prove themselves by.
     """
 
     snapshot: Snapshot
@@ -85,6 +85,7 @@ class Job:
     overrides: str = ""
     arm_key: bytes = b""
     instance: str = ""
+    certificates: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -507,6 +508,11 @@ class Control:
     def folder(self) -> Path:
         """Return the state folder."""
         return self._job.state.folder
+
+    @property
+    def certificates(self) -> Sequence[str]:
+        """Return the files of the certificates that the edge serves."""
+        return self._job.certificates
 
     def rejection(self) -> str | None:
         """Return why the last edit was rejected, None where it was not."""

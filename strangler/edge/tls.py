@@ -3,7 +3,8 @@
 
 A handshake asks for the context in force at that moment, so a renewed certificate is served to
 new connections while open ones keep theirs. A pair that does not load (half written, the key not
-yet replaced) leaves the old one in force.
+yet replaced) leaves the old one in force, also for a worker that begins meanwhile: the supervisor,
+from which workers are forked, keeps what loaded last.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from strangler.config.snapshot import ListenTls
 from strangler.observe.events import announce
@@ -24,13 +25,22 @@ _Signature = tuple[tuple[int, int, int], ...]
 class Certificate:
     """The certificate of a listener, which may be replaced while it is in use."""
 
-    def __init__(self, files: ListenTls) -> None:
-        """Load both files. Raises OSError or ssl.SSLError, which names no file: see :func:`why`."""
+    def __init__(self, files: ListenTls, kept: ssl.SSLContext | None = None) -> None:
+        """Load both files, or go on with ``kept``, which they held before, if they don't load.
+
+        Without ``kept`` raises OSError or ssl.SSLError, which names no file: see :func:`why`.
+        """
         self.files = files
-        self._seen = self._signature()
+        self._seen = self._try_signature()
         self._refused: _Signature | None = None
-        self._current = make_context(files)
-        self.context = make_context(files)
+        try:
+            self._current = make_context(files)
+        except (OSError, ssl.SSLError) as problem:
+            if kept is None:
+                raise
+            announce("tls.rejected", level=30, file=files.cert, error=why(problem))
+            self._current = kept
+        self.context = self._current
         """For ``create_server``; hands every handshake on to the certificate in force."""
         self.context.sni_callback = self._choose
 
@@ -98,10 +108,13 @@ def why(problem: OSError | ssl.SSLError) -> str:
     )
 
 
-async def keep_fresh(certificates: Iterable[Certificate], every: float = _EVERY) -> None:
-    """Look at the files every so many seconds, for ever."""
+async def keep_fresh(
+    certificates: Iterable[Certificate], replaced: Callable[[], object], every: float = _EVERY
+) -> None:
+    """Look at the files every so many seconds, for ever, and tell when a pair was replaced."""
     watched = list(certificates)
     while watched:
         await asyncio.sleep(every)
         for certificate in watched:
-            certificate.refresh()
+            if certificate.refresh():
+                replaced()

@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from strangler.config.snapshot import Limits, ListenTls, Snapshot
@@ -98,10 +99,14 @@ class DataPlane(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """The sockets of one listener that a worker serves, and their certificate if it has one."""
+    """The sockets of one listener that a worker serves, and their certificate if it has one.
+
+    kept: what the certificate's files held when they loaded last, in case they don't load now.
+    """
 
     sockets: Sequence[socket.socket]
     tls: ListenTls | None = None
+    kept: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,13 +207,13 @@ class Worker:
     async def _listen(self) -> list[tuple[asyncio.Server, socket.socket, ssl.SSLContext | None]]:
         loop = asyncio.get_running_loop()
         servers = []
-        certificates = []
+        certificates: dict[ListenTls, tls.Certificate] = {}
         for door in self._job.doors:
             context = None
             if door.tls is not None:
-                certificate = tls.Certificate(door.tls)
-                certificates.append(certificate)
-                context = certificate.context
+                if door.tls not in certificates:
+                    certificates[door.tls] = tls.Certificate(door.tls, door.kept)
+                context = certificates[door.tls].context
             for sock in door.sockets:
                 server = await loop.create_server(
                     self._engine.protocol,
@@ -220,7 +225,8 @@ class Worker:
                 )
                 servers.append((server, sock, context))
         if certificates:
-            self._keep(tls.keep_fresh(certificates))
+            replaced = partial(self._link.send, {"kind": "certificate"})
+            self._keep(tls.keep_fresh(certificates.values(), replaced))
         return servers
 
     async def _drain(

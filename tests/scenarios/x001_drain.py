@@ -459,6 +459,41 @@ def test_a_renewed_certificate_is_served_without_a_restart(legacy, tmp_path):
         assert edge.get("/page").text == "legacy /page"
 
 
+def test_a_broken_certificate_keeps_no_worker_from_being_replaced(legacy, tmp_path):
+    from strangler.testing import certificate
+
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+    old = certificate(tmp_path / "old", "www.example.com")
+    new = certificate(tmp_path / "new", "www.example.com")
+    files = str(old.cert)
+    with Edge(text(legacy), workers=1, tls=old) as edge:
+        ready(edge)
+        os.replace(new.key, old.key)
+        old.cert.write_bytes(new.cert.read_bytes())
+        edge.wait_log(f"worker 1: tls.reloaded file={files}")
+        # The supervisor learns of it before it learns that this worker leaves.
+        first = workers(edge)[0]
+        os.kill(first, signal.SIGTERM)
+        until(lambda: gone(first) and workers(edge).get(0, first) != first)
+        old.cert.write_text("nonsense")  # as a renewal does that fails half-way
+        edge.wait_log("tls.rejected")
+        before = workers(edge)
+        lines = len(edge.lines)
+        os.kill(before[0], signal.SIGKILL)
+        edge.wait_log("tls.rejected", after=lines)
+        until(lambda: workers(edge).get(0, before[0]) != before[0])
+        edge.tls = new  # the renewed one, not the one of the start
+        assert edge.get("/page").text == "legacy /page"
+        # What monitoring asks says so, though the certificate is named at the command line alone.
+        [told] = [
+            one
+            for one in edge.admin_json("/-/healthcheck")[1]["results"]
+            if one["checker"] == f"certificate {files}"
+        ]
+        assert not told["passed"], told
+
+
 def test_the_access_log_is_written_and_rotated(legacy, tmp_path):
     path = tmp_path / "access.log"
     with Edge(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 from unit.health.document import follows_the_format
 
 from strangler.cache.policy import Tier
-from strangler.config.snapshot import Endpoint, Health, Listen, ListenTls, Site, Tls, Upstream
+from strangler.config.snapshot import Endpoint, Health, Site, Tls, Upstream
 from strangler.control import health
 from strangler.control.health import Checks
 from strangler.control.probe import Outcome, probe
@@ -109,12 +110,13 @@ class Control:
 
     slots = 2
     folder = Path("/tmp")
+    certificates: Sequence[str] = ()
 
     def __init__(self, *ports: int, **more: object) -> None:
         upstream = Upstream(
             name="materia", endpoints=tuple(map(endpoint, ports)), health=Health(path="/h")
         )
-        given = {"upstreams": {"materia": upstream}, "generation": 7, "tiers": {}, "listen": ()}
+        given = {"upstreams": {"materia": upstream}, "generation": 7, "tiers": {}}
         hosts = Site(hosts=("*.example.com", "www.example.com"))
         self.snapshot = SimpleNamespace(**(given | {"site": hosts} | more))
         self.rejected: str | None = None
@@ -240,8 +242,8 @@ def test_the_disks_that_we_write_to(tmp_path, monkeypatch):
 
 def test_certificates_that_end(tmp_path, site_certificate, monkeypatch):
     file = str(site_certificate.cert)
-    listen = Listen(port=1, tls=ListenTls(cert=file, key=""))
-    control = Control(listen=(listen,))
+    control = Control()
+    control.certificates = [file]
     monkeypatch.setattr(health, "SOON", 0.0)
     passed, said = looked(control)[f"certificate {file}"]
     assert passed, said
@@ -249,5 +251,5 @@ def test_certificates_that_end(tmp_path, site_certificate, monkeypatch):
     monkeypatch.setattr(health, "SOON", 1e12)
     assert looked(control)[f"certificate {file}"] == (False, said)
     gone = str(tmp_path / "gone.pem")
-    control = Control(listen=(Listen(port=1, tls=ListenTls(cert=gone, key="")),))
+    control.certificates = [gone]
     assert looked(control)[f"certificate {gone}"][1].startswith("FileNotFoundError")
