@@ -20,6 +20,7 @@ import pytest
 from scenarios.inside import Inside
 from scenarios.story import EXPIRED, ROUTES, cache_status, cached, together, warm
 
+from strangler.exchange.caching.fill import LARGEST
 from strangler.testing import (
     Closed,
     Connection,
@@ -710,7 +711,10 @@ def _kill_who_asks(edge: Edge, origin: Upstream) -> None:
 @pytest.fixture
 def twins(running, origin, tmp_path):
     """Return two edges that share a tier, as two workers do, in this process."""
-    routes = {"/twins/**": {"to": "app", "cache": {"edge": "60s", "shared": "60s"}}}
+    routes = {
+        "/twins/**": {"to": "app", "cache": {"edge": "60s", "shared": "60s"}},
+        "/short/**": {"to": "app", "cache": {"edge": "1s", "shared": "1s"}},
+    }
     tiers = {"shared": {"store": f"sqlite:{tmp_path / 'shared.db'}", "timeout": "10s"}}
     text = cached(origin, routes=routes, tiers=tiers)
     return running(Inside(text)), running(Inside(text))
@@ -759,3 +763,39 @@ def test_a_miss_looks_but_once(twins, origin, monkeypatch):
     origin.on("/twins/b", respond(200, "x"))
     one.get("/twins/b").expect(200)
     assert len(looks) == 1
+
+
+#: By what is kept: what the origin answers in turn.
+KEPT = {
+    "whole": [respond(200, "x")],
+    "in-slices": [respond(200, "x" * (1 << 20))],
+    "as-it-comes": [respond(200, "x" * (LARGEST + 1))],
+    "confirmed": [respond(200, "x", [("ETag", '"1"')]), respond(304, "", [("ETag", '"1"')])],
+}
+
+
+@pytest.mark.parametrize("how", KEPT)
+def test_the_lease_ends_when_the_answer_is_there(twins, origin, monkeypatch, how):
+    """A put and the end of a lease may go by two connections: whoever waits must find it."""
+    one, _ = twins
+    store, seen = tier_of(one).store, []
+    write, give = store.write, store.give
+
+    async def written(*given):
+        await write(*given)
+        seen.append("kept")
+
+    async def given_back(*given):
+        seen.append("over")
+        await give(*given)
+
+    monkeypatch.setattr(store, "write", written)
+    monkeypatch.setattr(store, "give", given_back)
+    for answer in KEPT[how]:
+        if seen:
+            time.sleep(EXPIRED)
+            seen.clear()
+        origin.on("/short/a", answer)
+        one.get("/short/a").expect(200)
+        until(lambda: len(seen) == 2, what="it is kept, and the lease over")
+        assert seen == ["kept", "over"]

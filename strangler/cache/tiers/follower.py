@@ -143,14 +143,20 @@ class Follower:
             announce("tier.up", tier=self.name, store=self.store.kind, side="write")
         return True
 
-    def spawn(self, work: Coroutine[Any, Any, Any], *, small: bool = False) -> None:
-        """Run *work* in the background, unless there is too much of that; *small* as in `write`."""
+    def spawn(
+        self, work: Coroutine[Any, Any, Any], *, small: bool = False
+    ) -> asyncio.Task[Any] | None:
+        """Run *work* in the background, unless there is too much of that; *small* as in `write`.
+
+        None where there is too much.
+        """
         if len(self._running) >= MOST_WRITES and not small:
             work.close()
-            return
+            return None
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        return task
 
     def failed(self, side: Side, error: Exception, *, hard: bool = False) -> None:
         """Count a failure of the store and leave it alone where they are many."""

@@ -401,11 +401,17 @@ class Cache:
         until, status = self.absent.get(_short(key), (0.0, 0))
         return status if until > time.monotonic() else 0
 
-    def release(self, tier: Tier, key: bytes, token: bytes) -> None:
-        """End a lease; one that is not ended holds up whoever wants *key* next."""
-        self.spawn(self._give(tier, key, token))
+    def release(self, tier: Tier, key: bytes, token: bytes, put: asyncio.Task[Any] | None) -> None:
+        """End a lease after *put*; one that is not ended holds up whoever wants *key* next."""
+        self.spawn(self._give(tier, key, token, put))
 
-    async def _give(self, tier: Tier, key: bytes, token: bytes) -> None:
+    async def _give(
+        self, tier: Tier, key: bytes, token: bytes, put: asyncio.Task[Any] | None
+    ) -> None:
+        if put is not None:
+            # Who waits for the lease looks once more when it ends, and must find what was put:
+            # nothing else orders the two, which may go by different connections.
+            await asyncio.wait([put])
         for _ in range(5):
             if await tier.write(lambda: tier.store.give(key, token), small=True):
                 return

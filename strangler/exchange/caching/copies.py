@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from strangler.cache import policy
 from strangler.cache.freshness import stay, usable_until
@@ -174,15 +174,17 @@ class Copies:
         policy: CachePolicy,
         moments: Moments,
         old: Stored | None = None,
-    ) -> None:
-        """Put a new response into every tier that its route uses; nobody waits for it.
+    ) -> asyncio.Task[Any] | None:
+        """Put a new response into every tier that its route uses; no reader waits for it.
 
-        *old*: another variant, which has proved to be outdated by it, and goes.
+        *old*: another variant, which has proved to be outdated by it, and goes. Returned is the
+        put after which other workers find it, where there is one.
         """
         self.hold(stored, body, policy, moments.edge, old)
-        self._put(stored, body, policy, moments, self.below)
+        put = self._put(stored, body, policy, moments, self.below)
         if old is not None:
             self.forget_below(old)
+        return put
 
     def uploads(
         self, stored: Stored, policy: CachePolicy, moments: Moments
@@ -303,12 +305,16 @@ class Copies:
         policy: CachePolicy,
         moments: Moments,
         tiers: Sequence[tuple[TierName, Tier]],
-    ) -> None:
+    ) -> asyncio.Task[Any] | None:
+        """Put it into *tiers*; return the first put: nobody looks further down."""
+        first = None
         for name, tier in tiers:
             seconds = kept_for(stored, policy, name) if policy.uses(name) else 0.0
             if seconds > 0.0:
                 moment = moments.shared if name == "shared" else moments.archive
-                tier.spawn(tier.put(stored, body, stay=seconds, moment=moment))
+                put = tier.spawn(tier.put(stored, body, stay=seconds, moment=moment))
+                first = first or put
+        return first
 
 
 def tiers_in_use(snapshot: Snapshot) -> dict[str, policy.Tier]:

@@ -19,7 +19,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from strangler.cache import store, update
 from strangler.cache.lookup import Lookup, decide, stands_in
@@ -111,7 +111,8 @@ class Fill(Asking):
         self._requested = 0.0
         self._rest: tuple[Stored, Stored, list[bytes]] | None = None
         self._spill: Spill | None = None
-        self._release: Callable[[], None] | None = None
+        self._release: Callable[[asyncio.Task[Any] | None], None] | None = None
+        self._put: asyncio.Task[Any] | None = None
         self._task: asyncio.Task[None] | None = None
         self._joined = 0
         self._ask_at = ASK_AFTER
@@ -360,7 +361,7 @@ class Fill(Asking):
             received=time.time(),
         )
         if reason is None:
-            self.cache.copies.keep(stored, self._body, self._cached.policy, self._moments)
+            self._keep(stored, self._body)
         else:
             self.cache.refused(reason, self._plan, self.key)
             self.cache.copies.forget(old)
@@ -473,7 +474,7 @@ class Fill(Asking):
                 self._store(self._planned, stream.whole())
             elif self._spill is not None and self._planned is not None:
                 self._spill.end(self._planned, stream.size)
-                self._spill = None
+                self._put, self._spill = self._spill.task, None
                 old = self._outdated(self._planned)
                 if old is not None:
                     self.cache.copies.forget(old)
@@ -524,9 +525,14 @@ class Fill(Asking):
             if sealed.span is not None:
                 sealed, body = joined_with_held(self.cache.copies, sealed, body)
             old = self._outdated(sealed)
-            self.cache.copies.keep(sealed, body, self._cached.policy, self._moments, old)
+            self._keep(sealed, body, old)
         else:
             self.cache.refused(sealed, self._plan, self.key)
+
+    def _keep(self, stored: Stored, body: bytes, old: Stored | None = None) -> None:
+        """Keep *stored*, in the place of *old* too; the lease ends after it."""
+        copies, policy = self.cache.copies, self._cached.policy
+        self._put = copies.keep(stored, body, policy, self._moments, old)
 
     def _outdated(self, new: Stored) -> Stored | None:
         """Return the variant that was asked about and has now proved unsuitable (RFC 9111 §4.3.3).
@@ -546,7 +552,7 @@ class Fill(Asking):
             self._ask_for_all(old)
             return
         stored, content = whole
-        self.cache.copies.keep(stored, content, self._cached.policy, self._moments)
+        self._keep(stored, content)
         told = Told(tier=self._tier, forward="partial", status=206, kept=True)
         self._end_with(stored, content, told)
 
@@ -624,4 +630,4 @@ class Fill(Asking):
             self._spill.abandon()
         self.cache.fill_over(self)
         if self._release is not None:
-            self._release()
+            self._release(self._put)

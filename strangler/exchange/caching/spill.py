@@ -32,7 +32,8 @@ class Spill:
         self._news = asyncio.Event()
         self._stored: Stored | None = None
         self._over = False
-        self._task = asyncio.get_running_loop().create_task(self._write())
+        #: Ends when all has been written, or nothing is to be kept.
+        self.task = asyncio.get_running_loop().create_task(self._write())
 
     @property
     def full(self) -> bool:
