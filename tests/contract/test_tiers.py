@@ -16,6 +16,7 @@ from strangler.cache.tiers import BodyLost, Mark, Memory, Purge, Tier
 from strangler.cache.tiers.envelope import Envelope, pack, unpack
 from strangler.cache.tiers.ladder import Ladder
 from strangler.cache.tiers.store import VARIANTS
+from strangler.cache.tiers.tier import Copy
 
 BODY = b"0123456789"
 HOST = b"http://www.example.com"
@@ -453,6 +454,33 @@ async def test_whoever_gets_a_lease_hears_whether_something_is_kept_by_now(site:
         other.release(kept.key, lease.token)
         await put(one, kept)
         await until(lambda: ended(one, kept.key))
+
+
+@in_loop
+async def test_what_the_taker_of_a_lease_has_seen_does_not_count_as_kept(site: Site) -> None:
+    tells = site.kind != "mongodb"
+    one, other = await site.worker(), await site.worker()
+    kept = page(vary=b"x" * 5000)
+    await put(one, kept)
+    (old,) = await other.get(kept.key)
+    assert await leased(other, old) is False
+    await put(one, page(vary=b"1"))
+    assert await leased(other, old) is False
+    await put(one, kept)
+    assert await leased(other, old) is tells
+    new = next(c for c in await other.get(kept.key) if c.stored.selecting == kept.selecting)
+    assert await leased(other, new) is False
+    await one.delete(kept)
+    assert await leased(other, new) is tells
+
+
+async def leased(tier: Tier, seen: Copy) -> bool:
+    """Tell what the lease says of what is kept, by whoever has *seen* that copy."""
+    lease = await tier.lease(seen.stored.key, 10.0, seen)
+    assert lease is not None
+    tier.release(seen.stored.key, lease.token)
+    await until(lambda: ended(tier, seen.stored.key))
+    return lease.kept
 
 
 async def ended(tier: Tier, key: bytes) -> bool:

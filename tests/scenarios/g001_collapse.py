@@ -714,6 +714,7 @@ def twins(running, origin, tmp_path):
     routes = {
         "/twins/**": {"to": "app", "cache": {"edge": "60s", "shared": "60s"}},
         "/short/**": {"to": "app", "cache": {"edge": "1s", "shared": "1s"}},
+        "/origin/**": {"to": "app", "cache": "origin"},
     }
     tiers = {"shared": {"store": f"sqlite:{tmp_path / 'shared.db'}", "timeout": "10s"}}
     text = cached(origin, routes=routes, tiers=tiers)
@@ -725,20 +726,25 @@ def tier_of(edge):
     return edge.edge.cache.copies.below[0][1]
 
 
+def hold_lease(tier, monkeypatch):
+    """Let *tier* give no lease before an event; return the keys that were asked for, and that."""
+    lease, asked_for, go = tier.lease, [], threading.Event()
+
+    async def held_up(key, *given):
+        asked_for.append(key)
+        await asyncio.to_thread(go.wait, 60)
+        return await lease(key, *given)
+
+    monkeypatch.setattr(tier, "lease", held_up)
+    return asked_for, go
+
+
 def test_who_gets_the_lease_only_when_the_answer_is_there_does_not_ask_again(
     twins, origin, monkeypatch
 ):
     """It has looked before the other has stored, and asks for the lease when that is done."""
     one, late = twins
-    tier = tier_of(late)
-    lease, asked_for, go = tier.lease, [], threading.Event()
-
-    async def held_up(key, seconds):
-        asked_for.append(key)
-        await asyncio.to_thread(go.wait, 60)
-        return await lease(key, seconds)
-
-    monkeypatch.setattr(tier, "lease", held_up)
+    asked_for, go = hold_lease(tier_of(late), monkeypatch)
     origin.on("/twins/a", respond(200, "x"))
     with late.client() as client:
         client.send(build("GET", "/twins/a"))
@@ -750,9 +756,42 @@ def test_who_gets_the_lease_only_when_the_answer_is_there_does_not_ask_again(
     assert asked(origin, "/twins/a") == 1
 
 
-def test_a_miss_looks_but_once(twins, origin, monkeypatch):
-    one, _ = twins
-    tier = tier_of(one)
+@pytest.mark.parametrize("grace", [0, 60])
+def test_who_gets_the_lease_only_when_an_expired_copy_is_renewed_does_not_ask_again(
+    twins, origin, monkeypatch, grace
+):
+    """As above, where both have seen what was there before."""
+    one, late = twins
+    path, lifetime = f"/origin/{grace}", 3
+    control = f"max-age={lifetime}, stale-while-revalidate={grace}"
+    origin.on(path, respond(200, "x", [("Cache-Control", control), ("ETag", '"1"')]))
+    for edge in twins:
+        edge.get(path).expect(200, body="x")
+    assert asked(origin, path) == 1
+    time.sleep(lifetime + EXPIRED - 1)
+    asked_for, go = hold_lease(tier_of(late), monkeypatch)
+    origin.on(path, respond(200, "y", MINUTE))
+    with late.client() as client:
+        client.send(build("GET", path))
+        until(lambda: asked_for)
+        one.get(path).expect(200)
+        until(lambda: asked(origin, path) == 2)
+        until(lambda: not one.wait(tier_of(one).store.taken(asked_for[0])), what="it has stored")
+        go.set()
+        client.read().expect(200, body="x" if grace else "y")
+    late.wait(settled(late))
+    late.get(path).expect(200, body="y")
+    assert asked(origin, path) == 2
+
+
+async def settled(edge):
+    """Wait for all fills of *edge*: a refresh has no reader to tell by."""
+    while edge.edge.cache._fills:
+        await asyncio.sleep(0.01)
+
+
+def looked(tier, monkeypatch):
+    """Return the keys that *tier* is asked for, from now on."""
     get, looks = tier.get, []
 
     async def counted(key):
@@ -760,8 +799,25 @@ def test_a_miss_looks_but_once(twins, origin, monkeypatch):
         return await get(key)
 
     monkeypatch.setattr(tier, "get", counted)
+    return looks
+
+
+def test_a_miss_looks_but_once(twins, origin, monkeypatch):
+    one, _ = twins
+    looks = looked(tier_of(one), monkeypatch)
     origin.on("/twins/b", respond(200, "x"))
     one.get("/twins/b").expect(200)
+    assert len(looks) == 1
+
+
+def test_an_expired_copy_is_looked_for_but_once(twins, origin, monkeypatch):
+    one, _ = twins
+    origin.on("/short/b", respond(200, "x", [("ETag", '"1"')]))
+    one.get("/short/b").expect(200)
+    time.sleep(EXPIRED)
+    looks = looked(tier_of(one), monkeypatch)
+    one.get("/short/b").expect(200)
+    assert asked(origin, "/short/b") == 2
     assert len(looks) == 1
 
 

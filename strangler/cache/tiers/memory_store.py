@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from strangler.cache.tiers.memory import Memory, footprint
 from strangler.cache.tiers.purges import MOST, PER_SECOND, Mark, Marks
-from strangler.cache.tiers.store import VARIANTS, Log, Rows, short
+from strangler.cache.tiers.store import VARIANTS, Log, Rows, Seen, short
 
 _Row = tuple[bytes, bytes, float]
 
@@ -84,12 +84,18 @@ class MemoryStore:
     async def restore(self, marks: Sequence[Mark], seq: int) -> None:
         self._marks.follow(seq, 0, marks)
 
-    async def take(self, key: bytes, token: bytes, seconds: float) -> bool | None:
+    async def take(
+        self, key: bytes, token: bytes, seconds: float, seen: Seen | None
+    ) -> bool | None:
         now = time.monotonic()
         if key in self._leases and self._leases[key][1] > now:
             return None
         self._leases[key] = token, now + seconds
-        return bool((await self.read(key)).rows)
+        rows = (await self.read(key)).rows
+        if seen is None:
+            return bool(rows)
+        variant, start = short(seen.variant), seen.start
+        return not any(one == variant and data.startswith(start) for one, data in rows)
 
     async def give(self, key: bytes, token: bytes) -> None:
         if key in self._leases and self._leases[key][0] == token:

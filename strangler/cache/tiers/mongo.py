@@ -24,7 +24,15 @@ from typing import Any, Final
 
 from strangler.cache.tiers.envelope import unpack
 from strangler.cache.tiers.purges import MOST, Mark
-from strangler.cache.tiers.store import START, VARIANTS, ExtraMissing, Log, Rows, StoreFailed
+from strangler.cache.tiers.store import (
+    START,
+    VARIANTS,
+    ExtraMissing,
+    Log,
+    Rows,
+    Seen,
+    StoreFailed,
+)
 
 try:
     from bson import Binary, Int64
@@ -175,7 +183,9 @@ class Mongo:
         raised = [{"$set": {"seq": {"$max": ["$seq", Int64(seq)]}, "recent": []}}]
         await self._at("log").update_one({"_id": 1}, raised)
 
-    async def take(self, key: bytes, token: bytes, seconds: float) -> bool | None:
+    async def take(
+        self, key: bytes, token: bytes, seconds: float, seen: Seen | None
+    ) -> bool | None:
         now = datetime.now(UTC)
         lease = {"token": token, "until": now + timedelta(seconds=seconds)}
         with suppress(DuplicateKeyError):

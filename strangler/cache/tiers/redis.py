@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from strangler.cache.tiers.purges import MOST, Mark
 from strangler.cache.tiers.resp import Client, Command, Commands
-from strangler.cache.tiers.store import VARIANTS, Log, Rows, StoreFailed, short
+from strangler.cache.tiers.store import VARIANTS, Log, Rows, Seen, StoreFailed, short
 
 #: Purges must be possible in a Redis that is full; before 7.0 there is no way to say so.
 _FLAGS: Final = "#!lua flags=allow-oom\n"
@@ -86,6 +86,12 @@ for i = 1, #ARGV, 2 do
   end
 end
 return 0
+"""
+#: KEYS: an object's; ARGV: variant and the start of its envelope. 0 where it is there still.
+_OTHER: Final = """
+local found = redis.call('HGET', KEYS[1], ARGV[1])
+if found and string.sub(found, 1, #ARGV[2]) == ARGV[2] then return 0 end
+return 1
 """
 _GIVE: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
@@ -245,11 +251,16 @@ class Redis:
                 arguments += [mark.seq, (b"s" if mark.soft else b"h") + mark.label]
             await self._script(_RESTORE, seq, *arguments)
 
-    async def take(self, key: bytes, token: bytes, seconds: float) -> bool | None:
+    async def take(
+        self, key: bytes, token: bytes, seconds: float, seen: Seen | None
+    ) -> bool | None:
         life = max(1, int(seconds * 1000))
+        name = self._objects + short(key)
+        ask: Command = ("EXISTS", name)
+        if seen is not None:
+            ask = ("EVAL", _OTHER, 1, name, short(seen.variant), seen.start)
         said, kept = await self._soon(
-            ("SET", self._leases + short(key), token, "NX", "PX", life),
-            ("EXISTS", self._objects + short(key)),
+            ("SET", self._leases + short(key), token, "NX", "PX", life), ask
         )
         return None if said is None else bool(kept)
 

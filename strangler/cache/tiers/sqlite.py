@@ -17,7 +17,7 @@ from typing import Final
 from strangler.cache.tiers.envelope import unpack
 from strangler.cache.tiers.purges import MOST, PER_SECOND, Mark
 from strangler.cache.tiers.sqlite_file import File, code_of
-from strangler.cache.tiers.store import VARIANTS, Log, Rows, short
+from strangler.cache.tiers.store import VARIANTS, Log, Rows, Seen, short
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS kept (
@@ -143,7 +143,9 @@ class Sqlite:
 
         await self.file.write(job)
 
-    async def take(self, key: bytes, token: bytes, seconds: float) -> bool | None:
+    async def take(
+        self, key: bytes, token: bytes, seconds: float, seen: Seen | None
+    ) -> bool | None:
         # The clock that all processes of a machine have in common and nobody sets.
         now = time.monotonic()
         values = (short(key), token, now + seconds, now, now + _LONGEST_LEASE)
@@ -157,8 +159,12 @@ class Sqlite:
             )
             if not found.rowcount:
                 return None
-            kept = "SELECT 1 FROM kept WHERE key = ? AND until > ?"
-            return c.execute(kept, (short(key), time.time())).fetchone() is not None
+            if seen is None:
+                kept = "SELECT 1 FROM kept WHERE key = ? AND until > ?"
+                return c.execute(kept, (short(key), time.time())).fetchone() is not None
+            start = "SELECT substr(envelope, 1, ?) FROM kept WHERE key = ? AND variant = ?"
+            row = c.execute(start, (len(seen.start), short(key), short(seen.variant))).fetchone()
+            return row is None or bytes(row[0]) != seen.start
 
         return await self.file.write(job)
 

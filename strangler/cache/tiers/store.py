@@ -51,6 +51,13 @@ class Rows(NamedTuple):
     rows: Sequence[tuple[bytes, bytes]]
 
 
+class Seen(NamedTuple):
+    """A variant of a key as it was read; start: the first `START` bytes of its envelope."""
+
+    variant: bytes
+    start: bytes
+
+
 class Log(NamedTuple):
     """The end of a log of purges: its last number, its floor, the marks asked for, in order."""
 
@@ -109,10 +116,13 @@ class Store(Protocol):
     async def restore(self, marks: Sequence[Mark], seq: int) -> None:
         """Write into the log what it has lost, and raise its last number to *seq*."""
 
-    async def take(self, key: bytes, token: bytes, seconds: float) -> bool | None:
+    async def take(
+        self, key: bytes, token: bytes, seconds: float, seen: Seen | None
+    ) -> bool | None:
         """Lease *key* for *seconds*; None where somebody else has it.
 
-        Else whether something is kept of *key* by then, where that is to be had for nothing.
+        Else whether something is kept of *key* by then, where that is to be had for nothing; what
+        has been *seen* of it, and is there still, doesn't count.
         """
 
     async def give(self, key: bytes, token: bytes) -> None:

@@ -27,7 +27,7 @@ from strangler.cache.stored import Stored
 from strangler.cache.tiers.envelope import Envelope, open_slice, pack, unpack
 from strangler.cache.tiers.follower import PATIENCE, POLL, Follower, reason_of
 from strangler.cache.tiers.purges import PER_SECOND, Purge
-from strangler.cache.tiers.store import START, Rows, Store
+from strangler.cache.tiers.store import START, Rows, Seen, Store
 from strangler.cache.tiers.upload import Upload
 from strangler.cache.tiers.within import Within
 from strangler.cache.vary import variant_key
@@ -42,7 +42,7 @@ AHEAD: Final = 5.0
 
 class Copy(NamedTuple):
     """A stored response in a tier. body: None where it has to be read in slices (`Tier.body`) ·
-    entered: when it came into the tier, wall time.
+    entered: when it came into the tier, wall time · start: what tells its envelope from another.
     """
 
     stored: Stored
@@ -50,11 +50,12 @@ class Copy(NamedTuple):
     entered: float
     blob: int = 0
     slices: int = 0
+    start: bytes = b""
 
 
 class Lease(NamedTuple):
-    """The right to fetch something alone. token: for `Tier.release` · kept: something was kept of
-    it when the lease was taken, maybe by who had it before.
+    """The right to fetch something alone. token: for `Tier.release` · kept: something that the
+    taker had not seen was kept of it by then, maybe by who had it before.
     """
 
     token: bytes
@@ -185,17 +186,19 @@ class Tier(Follower):
         if left:
             raise BodyLost(f"{left} bytes short")
 
-    async def lease(self, key: bytes, seconds: float) -> Lease | None:
+    async def lease(self, key: bytes, seconds: float, seen: Copy | None = None) -> Lease | None:
         """Return a lease where the caller shall fetch *key*, None where another does.
 
-        Where the store is down everybody fetches, with an empty token.
+        *seen*: the copy of this tier that has been found wanting, if there was one. Where the
+        store is down everybody fetches, with an empty token.
         """
         if not self.up or not self.health["write"].up:
             return _DOWN
         token = secrets.token_bytes(12)
+        known = None if seen is None else Seen(variant_key(seen.stored.selecting), seen.start)
         try:
             async with self.in_time():
-                kept = await self.store.take(key, token, seconds)
+                kept = await self.store.take(key, token, seconds, known)
         except Exception as error:
             self.failed("write", error)
             self.release(key, token)  # it may have been taken all the same
@@ -309,7 +312,8 @@ class Tier(Follower):
             elif envelope.entered > now + AHEAD:
                 # The clock has been put back, and would call it fresh for as long as that.
                 stored = softened(replace(stored, received=now), now, now)
-            copies.append(Copy(stored, body, envelope.entered, envelope.blob, envelope.slices))
+            entered, blob, slices = envelope.entered, envelope.blob, envelope.slices
+            copies.append(Copy(stored, body, entered, blob, slices, data[:START]))
         if dead:
             self.spawn(self._bury(key, dead))
         return copies

@@ -203,7 +203,7 @@ class Fill(Asking):
         elif self._head.method == b"HEAD":
             self._send_on()
         elif not self._over:
-            fetched = await self._another_fetches(copies, nothing=found is None)
+            fetched = await self._another_fetches(copies, found)
             if not fetched and not self._over:
                 self._ask()
 
@@ -265,21 +265,22 @@ class Fill(Asking):
         self._end()
         return True
 
-    async def _another_fetches(self, copies: Copies, *, nothing: bool) -> bool:
+    async def _another_fetches(self, copies: Copies, found: Found | None) -> bool:
         """Wait for another worker's fetch of the same; True where it has given what we need.
 
-        It may have ended between our look, which saw *nothing*, and our lease.
+        It may have ended between our look, which *found* nothing of use, and our lease.
         """
         if not self.shared or not self._cached.policy.collapse or not copies.below:
             return False
         tier = copies.below[0][1]
-        lease = await tier.lease(self.key, LEASE)
+        seen = found.copy if found is not None and found.tier is tier else None
+        lease = await tier.lease(self.key, LEASE, seen)
         if lease is None:
             await tier.wait(self.key, HELD_UP)
         else:
             if lease.token:
                 self._release = partial(self.cache.release, tier, self.key, lease.token)
-            if not (lease.kept and nothing):
+            if not lease.kept:
                 return False
         found = await copies.search(self.key, self._cached.policy, self._head.fields)
         return found is not None and await self._use(found)
