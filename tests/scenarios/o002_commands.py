@@ -122,6 +122,26 @@ def test_a_drains_preview_says_who_answers_instead(edge, typed):
     )
 
 
+def test_the_preview_of_a_breaker_that_is_forced_open_says_who_answers_instead(edge, typed):
+    both = ["/busca/**", "/votar/**"]
+    for name, routes in (("busca", both), ("/votar/**", ["/votar/**"])):
+        words = ("breaker", name, "forced_open")
+        told = json.loads(typed(*words, "--preview", "--json", *WHY)[1])["affects"]
+        assert told["instead"] == [{"rungs": ["legacy"], "count": len(routes), "routes": routes}]
+    assert typed(*words, *WHY)[0] == 0
+    edge.get("/votar/").expect(200, body="legacy /votar/")
+    edge.get("/busca/").expect(200, body="busca /busca/")
+    code, out, _ = typed("breaker", "legacy", "forced_open", "--preview", *WHY)
+    assert code == 0
+    assert out.endswith(
+        "answered instead by nobody, a 503: /**\n"
+        "left without it as a fallback: /busca/**, /votar/**\n"
+    )
+    for value in ("forced_closed", "auto"):
+        told = json.loads(typed("breaker", "busca", value, "--preview", "--json", *WHY)[1])
+        assert "instead" not in told["affects"]
+
+
 def affected(typed: Any, *words: str) -> set[str]:
     told = json.loads(typed(*words, "--preview", "--json", *WHY)[1])
     return set(told["affects"]["routes"])

@@ -142,6 +142,11 @@ def test_a_drains_sheet_says_who_answers_instead(reader: Reader) -> None:
     reader.sees(".sheet .preview", f"instead: {ROUTE}")
 
 
+def test_a_breakers_sheet_says_who_answers_instead(reader: Reader) -> None:
+    begin(reader, PAGES["route"], "Breaker")
+    reader.sees(".sheet .preview", f"instead: {ROUTE}")
+
+
 @pytest.mark.parametrize("kind", chaos.KINDS)
 def test_each_fault_that_is_offered_is_one(reader: Reader, edge: Edge, kind: str) -> None:
     give(reader, PAGES["route"], "Fault", fault=kind)

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from strangler.config.for_good import for_good
 from strangler.control.choice import owners_of, read_choice, read_reason, refuse_unknown
-from strangler.control.drained import instead
 from strangler.control.endpoint import Endpoint, Parameter
 from strangler.control.handler import Handler, Rejected
+from strangler.control.instead import instead, keeps_off
 from strangler.control.stores import Unrecorded
 from strangler.rollout import Override
 from strangler.rollout.override import KINDS, scope_of
@@ -101,8 +101,8 @@ async def _preview(asked: Handler) -> Told:
     ]
     affects: dict[str, Any] = {"routes": routes[:100], "count": len(routes)}
     affects |= asked.view.console.affected(routes)
-    if choice.kind == "drain":
-        affects |= instead(snapshot, overrides, choice.subject)
+    if keeps_off(choice.kind, choice.value):
+        affects |= instead(snapshot, overrides, choice.kind, choice.subject)
     return {
         "now": now,
         "then": then,
@@ -255,7 +255,7 @@ ROWS: Final = (
         counted=False,
         answer=_preview,
         doc="the same body: what would change for whom, and who would answer in the place "
-        "of what is drained, without changing it",
+        "of what is drained or whose breaker is forced open, without changing it",
         access="owner",
         body=_CHOICE,
         told={"type": "object", "required": ["now", "then", "affects"]},
