@@ -115,6 +115,7 @@ class Edge:
         self.tls = tls
         self.lines: list[str] = []
         self.allowed: list[str] = []
+        self._ended = False
         self._changed = threading.Condition()
         command = [_program(), "serve", "--config", str(self.config)]
         for address in (f"127.0.0.1:{self.port}", *listen):
@@ -200,9 +201,8 @@ class Edge:
             return next((line for line in self.lines[after:] if wanted.search(line)), None)
 
         with self._changed:
-            self._changed.wait_for(
-                lambda: find() is not None or self.process.poll() is not None, timeout
-            )
+            # Not until the process has ended: its last lines may still be on their way.
+            self._changed.wait_for(lambda: find() is not None or self._ended, timeout)
             found = find()
         if found is None:
             state = self.process.poll()
@@ -221,6 +221,7 @@ class Edge:
                     self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
                     self._changed.notify_all()
         with self._changed:
+            self._ended = True
             self._changed.notify_all()
 
     def _wait_listening(self) -> None:
@@ -278,6 +279,13 @@ class Edge:
     def signal(self, number: int = signal.SIGHUP) -> None:
         """Send a signal to the supervisor."""
         self.process.send_signal(number)
+
+    def wait_end(self, timeout: float = WAIT) -> int:
+        """Wait until it has ended and `log` holds all it said; return its exit status."""
+        status = self.process.wait(timeout)
+        self._reader.join(timeout)
+        assert self._ended, f"the log is still open {timeout} s after the end:\n{self.log[-3000:]}"
+        return status
 
     def kill(self) -> None:
         """Kill every process of the edge and remove its folder."""

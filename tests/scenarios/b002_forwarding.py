@@ -123,8 +123,7 @@ def test_pain_03_a_configuration_that_names_the_edge_itself_is_refused(tmp_path)
     text = configuration(upstreams={"legacy": f"http://127.0.0.1:{port}"})
     edge = Edge(text, listen=[f"127.0.0.1:{port}"], ready=False)
     try:
-        assert edge.process.wait(60) != 0
-        edge._reader.join(5)
+        assert edge.wait_end() != 0
         assert str(port) in edge.log
     finally:
         edge.kill()

@@ -330,7 +330,7 @@ class _Telling:
 
     def await_asked(self, number: int) -> list[Request]:
         with self.changed:
-            self.changed.wait_for(lambda: any(at == number for at, _ in self.seen), 3)
+            self.changed.wait_for(lambda: any(at == number for at, _ in self.seen), 60)
         return self.asked(number)
 
 

@@ -103,7 +103,7 @@ def test_a_drain_that_takes_too_long_is_cut(legacy):
         legacy.wait_head()
         began = time.monotonic()
         edge.signal(signal.SIGTERM)
-        assert edge.process.wait(60) == 0
+        assert edge.wait_end() == 0
         assert 0.9 < time.monotonic() - began < 15
         assert "drain.cut connections=1" in edge.log
         client.close()
@@ -285,7 +285,7 @@ def test_an_upgrade_while_the_file_is_broken_goes_on_with_the_last_good_one(lega
         edge.wait_log("upgrade.finished", after=lines)
         assert edge.get("/page").text == "legacy /page"
         assert edge.admin_json("/-/config")[1]["rejected"]["errors"]
-        assert "config.last_good" in edge.log
+        edge.wait_log("config.last_good")
 
 
 def test_children_do_not_outlive_a_killed_supervisor(legacy):
@@ -342,8 +342,7 @@ def test_an_open_address_is_named(legacy):
             text(legacy), workers=1, ready=False, arguments=["--listen", f"127.0.0.1:{edge.port}"]
         )
         try:
-            assert second.process.wait(60) == 1
-            second._reader.join(5)
+            assert second.wait_end() == 1
             assert f"cannot listen on 127.0.0.1:{edge.port}: address already in use" in second.log
             assert "serving" not in second.log
         finally:
@@ -360,8 +359,7 @@ def test_a_second_site_in_one_state_folder_is_refused(legacy):
         def second_is_refused() -> str:
             second = Edge(text(legacy), ready=False, environment=state)
             try:
-                assert second.process.wait(60) == 2
-                second._reader.join(5)
+                assert second.wait_end() == 2
                 return second.log
             finally:
                 second.kill()
@@ -398,8 +396,7 @@ def test_a_rejected_start_prints_every_error_and_starts_nothing(legacy):
     broken = text(legacy).replace("drain: 5s", "drain: 5\n  lime: 3") + "  /x: nobody\n"
     edge = Edge(broken, ready=False)
     try:
-        assert edge.process.wait(60) == 2
-        edge._reader.join(5)
+        assert edge.wait_end() == 2
         for code in ("S105", "S101", "S201"):
             assert code in edge.log
         assert "nothing was started" in edge.log
@@ -417,7 +414,7 @@ def test_last_good_is_served_only_where_it_is_asked_for(legacy, tmp_path):
     edge.kill()
     with Edge("version: 1\n", environment=state, arguments=["--last-good"]) as edge:
         assert edge.get("/page").text == "legacy /page"
-        assert "config.last_good" in edge.log
+        edge.wait_log("config.last_good")
         assert edge.admin_json("/-/config")[1]["rejected"]["errors"]
 
 
