@@ -44,8 +44,9 @@ _RESET: Final = struct.pack("ii", 1, 0)
 #: bytes of it that are certainly the kernel's already: it would have room for more.
 _TLS_CLOSE: Final = 0.1
 _IN_KERNEL: Final = 16 << 10
-#: Seconds of silence after which a reader that closed its sending side counts as gone.
-_HALF_CLOSED: Final = 0.5
+#: Seconds of silence, twice in a row, after which a reader that closed its sending side counts as
+#: gone. Once may be the loop's own: whoever is late strikes before reading what has come meanwhile.
+_HALF_CLOSED: Final = 0.25
 #: Seconds in which a request is on its way that was sent before its reader saw us close.
 _CROSSING: Final = 1.0
 
@@ -550,10 +551,14 @@ class Connection:
         self._taken = self.written - kernel.untaken(self.transport)
         self.server.waits_write.start(self)
 
-    def _still_there(self, written: int) -> None:
+    def _still_there(self, written: int, silent: bool = False) -> None:
         if self._lingering or self._tunnel:
             return
-        if self.written == written:
+        if self.written != written:
+            silent = False
+        elif silent:
             self.transport.abort()
+            return
         else:
-            self.server.loop.call_later(_HALF_CLOSED, self._still_there, self.written)
+            silent = True
+        self.server.loop.call_later(_HALF_CLOSED, self._still_there, self.written, silent)

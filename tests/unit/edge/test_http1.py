@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import time
 from collections.abc import Iterator
 
 import pytest
+import uvloop
 
 from strangler.clock import Ticker
 from strangler.config.snapshot import Limits
@@ -438,7 +442,38 @@ def test_a_half_closed_reader_that_hears_nothing_counts_as_gone(scene):
     scene.turn()
     assert scene.app.told == [b"/1", b"/2"]
     scene.connection._still_there(scene.connection.written)
+    assert not scene.transport.aborted
+    scene.loop.run_until_complete(asyncio.sleep(0.6))
     assert scene.transport.aborted
+
+
+def test_a_late_loop_does_not_take_its_own_silence_for_a_half_closed_readers():
+    """The answer has come while the loop was busy; its clocks are looked at before it is read."""
+    loop = uvloop.new_event_loop()
+    scene = Scene(loop)
+    scene.feed(GET % 1)
+
+    async def story() -> None:
+        with contextlib.ExitStack() as stack:
+            ours, theirs = map(stack.enter_context, socket.socketpair())
+            work, order = map(stack.enter_context, socket.socketpair())
+
+            def busy() -> None:
+                loop.remove_reader(work)
+                theirs.send(b"x")
+                time.sleep(0.7)
+
+            loop.add_reader(work, busy)
+            loop.add_reader(ours, lambda: (loop.remove_reader(ours), scene.app.answer()))
+            assert scene.connection.eof_received() is True
+            order.send(b"x")
+            await asyncio.sleep(0.1)
+
+    loop.run_until_complete(story())
+    assert scene.transport.sent == b"A"
+    assert not scene.transport.aborted
+    scene.ticker.stop()
+    loop.close()
 
 
 def test_a_half_closed_reader_whose_answers_come_is_there(scene):
