@@ -21,6 +21,7 @@ log = logging.getLogger("materia")
 MAX_HEAD = 64 * 1024  # bytes; the edge's own limit, so that none it lets through fails here
 BACKLOG = 1024  # connections that wait to be accepted
 IDLE = 120.0  # seconds; longer than the edge keeps a connection, so that the edge closes first
+TURNS = 10  # of the loop, from the accept of a connection to its request's count, and some more
 
 
 def make_sync(store: Store, settings: Settings) -> Sync:
@@ -84,6 +85,9 @@ class Service:
     async def stop(self) -> None:
         """Take no more connections, finish the requests in flight, let go of everything."""
         self.in_flight.draining = True
+        # Whom the kernel has let in already would be reset: one turn accepts, another reads.
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         self._server.stop()
         await ended(self._following)
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from extracted.materia.page import render
-from extracted.materia.service import Service
+from extracted.materia.service import TURNS, Service
 from extracted.materia.settings import Settings
 from extracted.materia.store import StoreFailed
 
@@ -55,13 +55,24 @@ async def test_stop_waits_for_a_slow_reader(tmp_path: Path) -> None:
     async with started(tmp_path) as service:
         stream, writer = await reader(service)
         stopping = asyncio.create_task(service.stop())
-        await asyncio.sleep(0)
+        for _ in range(TURNS + 1):
+            await asyncio.sleep(0)
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", service.port)
         received = await stream.read()
         assert received.endswith(render(article("grande", **BIG)))
         writer.close()
         await stopping
+
+
+async def test_stop_serves_whom_the_kernel_has_let_in(tmp_path: Path) -> None:
+    """A request that was sent before the stop, and that nobody has read yet."""
+    async with started(tmp_path) as service:
+        with socket.create_connection(("127.0.0.1", service.port)) as link:
+            link.sendall(b"GET /noticia/chuva.ghtml HTTP/1.1\r\nHost: x\r\n\r\n")
+            await service.stop()
+            link.settimeout(20)
+            assert link.recv(1 << 16).startswith(b"HTTP/1.1 200")
 
 
 async def test_stop_does_not_wait_for_who_has_left_or_asks_nothing(tmp_path: Path) -> None:
