@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,10 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
+from strangler.testing import unused_port
+
 LOOPBACK = "127.0.0.1"
-# Below the ephemeral range, so that no outgoing connection can take the port before the server, and
-# below what `strangler.testing.unused_port` chooses from.
-PORTS = range(10_000, 20_000)
 
 # The kernel sends a child its parent-death signal when the *thread* that started it ends. One
 # thread that lives as long as the interpreter starts them all, so a server may be restarted from
@@ -47,17 +44,11 @@ def find_binary(*names: str) -> str:
 
 
 def free_port() -> int:
-    """Return a loopback TCP port that was free a moment ago, outside the ephemeral range."""
-    for _ in range(100):
-        port = random.SystemRandom().choice(PORTS)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError:
-                continue
-            return port
-    raise ServerFailed("no free port found")
+    """Return a loopback TCP port that is free, and that no other process of the tests is given."""
+    try:
+        return unused_port()
+    except OSError as problem:
+        raise ServerFailed(str(problem)) from None
 
 
 class Server:
@@ -114,7 +105,7 @@ class Server:
                     self.start()
                     break
                 except ServerFailed:
-                    # Another process may have taken the port between the look and the bind.
+                    # Whoever is no test's process may have taken the port meanwhile.
                     if self._fixed_port or not attempts_left:
                         raise
                     self.port = free_port()

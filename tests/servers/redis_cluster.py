@@ -7,18 +7,22 @@ import subprocess
 import time
 from contextlib import ExitStack
 
-from servers.process import LOOPBACK, ServerFailed, find_binary
+from servers.process import LOOPBACK, ServerFailed, find_binary, free_port
 from servers.redis import Redis
 
 
 class _Node(Redis):
     name = "redis-cluster"
 
+    def __init__(self) -> None:
+        super().__init__()
+        # The bus's own port would be ten thousand above, which may be the ephemeral range.
+        self._bus = free_port()
+
     def command(self) -> list[str]:
         # Long enough that a busy machine takes no node for dead, which costs its slots.
         cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "3000"]
-        # The bus's own port would be ten thousand above, which may be the ephemeral range.
-        cluster += ["--cluster-port", str(self.port - 1)]
+        cluster += ["--cluster-port", str(self._bus)]
         # With a slot that nobody has, the others go on.
         return [*super().command(), *cluster, "--cluster-require-full-coverage", "no"]
 

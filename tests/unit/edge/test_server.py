@@ -21,6 +21,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
 from strangler.edge.server import Server
+from strangler.testing import unused_port
 
 SERVERS = {"tornado": HTTPServer, "ours": Server}
 
@@ -138,9 +139,7 @@ def test_answers_are_the_same(name: str) -> None:
 @pytest.mark.parametrize("kind", SERVERS.values(), ids=SERVERS)
 @pytest.mark.parametrize("how", ["listen", "bind and start", "add_socket"])
 def test_it_is_brought_up_and_down_by_the_same_calls(kind: Any, how: str) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = unused_port()
 
     async def story() -> None:
         server = kind(application())

@@ -20,7 +20,7 @@ from strangler.clock import Waits
 from strangler.config.snapshot import Endpoint as Address
 from strangler.config.snapshot import Keepalive, Tls
 from strangler.errors import AttemptFailed
-from strangler.testing import RawUpstream, certificate, respond, wait
+from strangler.testing import RawUpstream, certificate, respond, unused_port, wait
 from strangler.upstream import Endpoint, UpstreamConnection, endpoint
 from strangler.wire.framing import Body
 from strangler.wire.head import ResponseHead
@@ -86,10 +86,7 @@ class Servers:
 @pytest.fixture
 def port() -> int:
     """Return a port that is free on all of the loopback's addresses."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
+    return unused_port()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -352,7 +349,7 @@ def test_a_name_that_is_slow_to_resolve_is_bounded_by_the_connect_timeout(run, p
     async def story() -> None:
         names = Names(ONE)
         names.go = asyncio.Event()
-        async with site(port, names, ONE, connect=0.1) as (end, _):
+        async with site(port, names, ONE, connect=2.0) as (end, _):
             with pytest.raises(AttemptFailed) as failed:
                 await connect(end)
             assert failed.value.error == "connection_timeout"
