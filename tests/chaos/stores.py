@@ -220,7 +220,7 @@ def mariadb_hangs(trial: Trial) -> None:
 @fault("the shared tier's Redis fails over (sentinel)", sentinel, pools=POOLS)
 def redis_fails_over(trial: Trial) -> None:
     with trial.trouble():
-        trial.site.redis.kill()
+        trial.site.watched.lose_master()
         trial.noticed("tier.down tier=shared", 2.0)
         lines = len(trial.edge.lines)
         trial.site.watched.wait_for_failover()

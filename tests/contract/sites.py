@@ -68,9 +68,13 @@ class Site:
     async def worker(self, *, deadline: float = 10.0, poll: float = 0.1, **options: Any) -> Tier:
         """Return another worker's tier; it is closed when the test has ended."""
         make = Glancing if "glance" in self.kind else Tier
-        tier = make("shared", self.store(**options), deadline=deadline, poll=poll)
+        store = self.store(**options)
+        if self.kind == "redis+cluster":  # its driver gives up by itself, after a second
+            store._commands._timeout = max(deadline, 1.0)  # type: ignore[attr-defined]
+        tier = make("shared", store, deadline=deadline, poll=poll)
         self._tiers.append(tier)
         await tier.start()
+        await until(lambda: tier.up)  # a busy machine's server may be late to let it in
         return tier
 
     async def close(self) -> None:

@@ -109,7 +109,8 @@ async def test_a_frozen_server_is_cut_off_and_left_alone(kind: str, events: Even
 @in_loop
 async def test_a_busy_loop_is_not_held_against_redis(events: Events) -> None:
     with Redis() as server:
-        tier = make_tier(server.url, name="shared")
+        # Redis itself may well wait for a core for longer than its own 50 ms.
+        tier = make_tier(server.url, name="shared", deadline=0.3)
         await tier.start()
         await until(lambda: put(tier))
         key = page().key
@@ -145,7 +146,7 @@ async def test_a_killed_server_costs_a_rung_until_it_is_back(kind: str, events: 
         await until(lambda: tier.up, 40)
         await until(lambda: put(tier), 40)
         await until(lambda: tier.get(page().key))
-        assert await tier.purge(Purge.tags(b"t"))
+        await until(lambda: tier.purge(Purge.tags(b"t")))
         await tier.close()
 
 
@@ -162,7 +163,7 @@ async def test_a_tier_may_begin_without_its_server(events: Events) -> None:
     with server:
         await until(lambda: tier.up, 30)
         await until(lambda: put(tier))
-        assert await tier.get(page().key)
+        await until(lambda: tier.get(page().key))
         await tier.close()
 
 
@@ -298,14 +299,15 @@ async def test_sentinel_failover(events: Events) -> None:
     with RedisSentinel() as servers:
         site = Site("redis+sentinel", servers.url)
         tier, other = await site.worker(deadline=0.1), await site.worker(deadline=0.1)
-        await put(tier, page(b"/kept"))
-        await put(tier, page(b"/purged", tags=(b"t",)))
+        await until(lambda: put(tier, page(b"/kept")))
+        await until(lambda: put(tier, page(b"/purged", tags=(b"t",))))
         await until(lambda: tier.get(page(b"/purged").key))
-        await tier.purge(Purge.tags(b"t"))
+        await until(lambda: tier.purge(Purge.tags(b"t")))
         assert await other.get(page(b"/purged").key) == []
-        (replied,) = await tier.store._commands.run(("WAIT", 1, 1000))  # type: ignore[attr-defined]
+        wait = ("WAIT", 1, 60_000)
+        (replied,) = await tier.store._commands.run(wait)  # type: ignore[attr-defined]
         assert replied == 1
-        servers.master.kill()
+        servers.lose_master()
         assert await slowest(tier) < 0.1 + SOON
         await asyncio.to_thread(servers.wait_for_failover)
         for worker in (tier, other):
@@ -314,7 +316,7 @@ async def test_sentinel_failover(events: Events) -> None:
         assert await tier.get(page(b"/purged").key) == []
         await until(lambda: put(tier, page(b"/new")), 20)
         await until(lambda: other.get(page(b"/new").key))
-        assert await other.purge(Purge.everything())
+        await until(lambda: other.purge(Purge.everything()))
         assert await tier.get(page(b"/new").key) == []
         await site.close()
 
@@ -326,12 +328,12 @@ async def test_a_purge_that_a_failover_lost_is_made_again_by_who_heard_it() -> N
         site = Site("redis+sentinel", servers.url)
         tier, other = await site.worker(deadline=0.5), await site.worker(deadline=0.5)
         kept = page(tags=(b"t",))
-        await put(tier, kept)
-        await tier.store._commands.run(("WAIT", 1, 1000))  # type: ignore[attr-defined]
+        await until(lambda: put(tier, kept))
+        await tier.store._commands.run(("WAIT", 1, 60_000))  # type: ignore[attr-defined]
         servers.replica.pause()
-        await tier.purge(Purge.tags(b"t"))
+        await until(lambda: tier.purge(Purge.tags(b"t")))
         await until(lambda: other.moment == tier.moment)
-        servers.master.kill()
+        servers.lose_master()
         servers.replica.resume()
         await asyncio.to_thread(servers.wait_for_failover)
         await until(lambda: tier.up and other.up, 30)
@@ -384,7 +386,7 @@ async def test_a_primary_that_steps_down_takes_no_puts_and_goes_on_answering(
     with Mongod() as server:
         site = Site("mongodb", server.url)
         tier = await site.worker(deadline=0.5)
-        await put(tier)
+        await until(lambda: put(tier))
 
         def step_down() -> None:
             with MongoClient(server.url, serverSelectionTimeoutMS=2000) as client:
@@ -398,7 +400,7 @@ async def test_a_primary_that_steps_down_takes_no_puts_and_goes_on_answering(
         assert time.monotonic() - began < 15.0
         await until(lambda: tier.get(page().key), 20.0)
         await until(lambda: put(tier, page(b"/new")), 40)
-        assert await tier.purge(Purge.tags(b"t"))
+        await until(lambda: tier.purge(Purge.tags(b"t")))
         await site.close()
 
 
@@ -519,7 +521,7 @@ async def test_a_read_only_disk_is_no_tier(small_disk: Path, events: Events) -> 
     subprocess.run([*remount, "remount,rw", small_disk], check=True)
     await until(lambda: tier.up, 30)
     await until(lambda: put(tier), 30)
-    assert await tier.get(page().key)
+    await until(lambda: tier.get(page().key))
     await tier.close()
 
 
@@ -656,10 +658,11 @@ async def test_a_tier_that_was_away_is_told_of_purges_when_it_is_back(
     database: Path, events: Events
 ) -> None:
     with Redis("--save", "1 1", "--appendonly", "yes", "--appendfsync", "always") as server:
-        near = make_tier(server.url, name="shared", deadline=0.5)
-        ladder = Ladder(None, near, make_tier(f"sqlite:{database}", name="archive"))
+        near = make_tier(server.url, name="shared", deadline=2.0)
+        far = make_tier(f"sqlite:{database}", name="archive", deadline=10.0)
+        ladder = Ladder(None, near, far)
         await ladder.start()
-        await put(near, page(tags=(b"t",)))
+        await until(lambda: put(near, page(tags=(b"t",))))
         server.kill()
         assert await ladder.purge(Purge.tags(b"t")) == {"archive": True, "shared": False}
         server.start()

@@ -87,10 +87,15 @@ async def test_variants_of_one_key_are_bounded(site: Site) -> None:
 @in_loop
 async def test_lives_end_actively(site: Site) -> None:
     tier = await site.worker()
-    await put(tier, page(b"/short"), stay=0.4)
-    await put(tier, page(b"/short", vary=b"1"), stay=30.0)
-    await put(tier, page(b"/long"), stay=30.0)
-    assert len(await tier.get(page(b"/short").key)) == 2
+    await put(tier, page(b"/short", vary=b"1"), stay=600.0)
+    await put(tier, page(b"/long"), stay=600.0)
+    found, late = 0, True
+    while late:  # a busy machine may need longer than it lives
+        began = time.monotonic()
+        await put(tier, page(b"/short"), stay=0.4)
+        found = len(await tier.get(page(b"/short").key))
+        late = time.monotonic() - began >= 0.4
+    assert found == 2
     await asyncio.sleep(0.5)
     assert [c.stored.selecting != () for c in await tier.get(page(b"/short").key)] == [True]
     assert len(await tier.get(page(b"/long").key)) == 1
@@ -430,10 +435,20 @@ async def test_one_of_many_gets_the_lease(site: Site) -> None:
 @in_loop
 async def test_a_lease_ends_by_itself(site: Site) -> None:
     one, other = await site.worker(), await site.worker()
-    old = await one.lease(b"k", 0.3)
-    assert old is not None
-    assert await other.lease(b"k", 10.0) is None
-    assert not await other.wait(b"k", 0.05)
+    while True:
+        began = time.monotonic()
+        old = await one.lease(b"k", 0.3)
+        assert old is not None
+        second = await other.lease(b"k", 10.0)
+        free = await other.wait(b"k", 0.05)
+        if time.monotonic() - began < 0.3:
+            break
+        # A busy machine has taken so long that it had ended; once more.
+        if second is not None:
+            other.release(b"k", second.token)
+        await until(lambda: ended(one, b"k"))
+    assert second is None
+    assert not free
     assert await other.wait(b"k", 10.0)
     assert await other.lease(b"k", 10.0)
     # The old owner can't end the new one's.
@@ -491,9 +506,11 @@ async def ended(tier: Tier, key: bytes) -> bool:
 @in_loop
 async def test_envelopes_say_when_what_they_hold_ends(site: Site) -> None:
     tier = await site.worker()
+    before = time.time()
     await put(tier, page(), stay=50.0)
+    after = time.time()
     ((_, data),) = (await tier.store.read(page().key)).rows
     envelope = unpack(data)
     assert envelope is not None
-    assert 49.0 < envelope.until - time.time() < 50.1
+    assert before + 49.0 < envelope.until < after + 50.1
     assert envelope.moment == tier.moment

@@ -26,7 +26,7 @@ class _Sentinel(Server):
         (self.folder / "sentinel.conf").write_text(
             f"port {self.port}\nbind {LOOPBACK}\ndir {self.folder}\n"
             f"sentinel monitor news {LOOPBACK} {self._master.port} 1\n"
-            "sentinel down-after-milliseconds news 300\n"
+            "sentinel down-after-milliseconds news 60000\n"
             "sentinel failover-timeout news 3000\n"
         )
 
@@ -82,6 +82,14 @@ class RedisSentinel:
     def clear(self) -> None:
         """Delete every key."""
         self.master.clear()
+
+    def lose_master(self) -> None:
+        """Kill the master, and have the sentinel believe so soon.
+
+        Until then it takes none for dead that a busy machine has kept waiting.
+        """
+        self.sentinel.ask(b"SENTINEL SET news down-after-milliseconds 300")
+        self.master.kill()
 
     def wait_for_failover(self) -> None:
         """Return when the sentinel names the replica as the master and it takes writes."""

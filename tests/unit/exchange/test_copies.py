@@ -16,10 +16,15 @@ from strangler.exchange.caching.copies import Copies
 FIELDS = request().fields
 
 
+def shared(folder: Path) -> Copies:
+    """Return the copies of a site with a shared tier alone, and a busy machine's time for it."""
+    tier = Tier(name="shared", store=f"sqlite:{folder / 'shared.db'}", timeout=20.0)
+    return Copies.of({"shared": tier}, name="strangler")
+
+
 def test_what_was_dropped_is_not_found_while_a_store_has_yet_to_drop_it(tmp_path: Path) -> None:
     async def story() -> None:
-        where = f"sqlite:{tmp_path / 'shared.db'}"
-        copies = Copies.of({"shared": Tier(name="shared", store=where)}, name="strangler")
+        copies = shared(tmp_path)
         await copies.ladder.start()
         try:
             wrong = replace(stored(cc(b"max-age=60")), received=time.time())
@@ -49,8 +54,7 @@ def test_a_look_that_began_before_a_drop_does_not_find_what_was_dropped(
     """The store's answer is on its way while the drop is made."""
 
     async def story() -> None:
-        where = f"sqlite:{tmp_path / 'shared.db'}"
-        copies = Copies.of({"shared": Tier(name="shared", store=where)}, name="strangler")
+        copies = shared(tmp_path)
         await copies.ladder.start()
         try:
             wrong = replace(stored(cc(b"max-age=60")), received=time.time())
@@ -115,8 +119,7 @@ def test_a_clock_that_is_put_back_makes_nothing_fresh_for_ever(tmp_path: Path, m
 
 def test_what_is_dropped_while_too_much_is_written_is_dropped_all_the_same(tmp_path: Path) -> None:
     async def story() -> None:
-        where = f"sqlite:{tmp_path / 'shared.db'}"
-        copies = Copies.of({"shared": Tier(name="shared", store=where)}, name="strangler")
+        copies = shared(tmp_path)
         await copies.ladder.start()
         try:
             tier = copies.below[0][1]

@@ -16,8 +16,8 @@ from strangler.cache.tiers.ladder import Ladder
 def said(folder: Path) -> dict[str, Said]:
     return {
         "edge": Said(name="edge", store="memory", size=1 << 20),
-        "shared": Said(name="shared", store=f"sqlite:{folder / 'shared.db'}", timeout=1.0),
-        "archive": Said(name="archive", store=f"sqlite:{folder / 'archive.db'}", timeout=1.0),
+        "shared": Said(name="shared", store=f"sqlite:{folder / 'shared.db'}", timeout=20.0),
+        "archive": Said(name="archive", store=f"sqlite:{folder / 'archive.db'}", timeout=20.0),
     }
 
 
