@@ -42,7 +42,7 @@ def verdicts(folder, answers, then=None):
 
         prober = Prober(lambda: seen.append(str(prober.sick)), ask, lambda: 0.0)
         prober.follow(snapshot)
-        await asyncio.wait_for(over.wait(), 5)
+        await asyncio.wait_for(over.wait(), 60)
         if then is not None:
             file.write_text(then)
             prober.follow(load(file))
@@ -72,7 +72,7 @@ def test_who_has_no_room_for_guests_is_left_alone(tmp_path):
 
         prober = Prober(lambda: None, ask, lambda: 0.0, full)
         prober.follow(load(file))
-        await asyncio.wait_for(over.wait(), 5)
+        await asyncio.wait_for(over.wait(), 60)
         prober.stop()
         assert prober.sick == {}
 

@@ -85,7 +85,7 @@ def test_attached_it_calls_back_and_tells_of_the_end(ends):
         one.send({"kind": "a"})
         one.send({"kind": "b"})
         one.close()
-        await asyncio.wait_for(closed.wait(), 2)
+        await asyncio.wait_for(closed.wait(), 60)
 
     asyncio.run(run())
     assert got == [{"kind": "a"}, {"kind": "b"}]

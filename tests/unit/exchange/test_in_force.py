@@ -166,7 +166,7 @@ def test_an_end_that_fails_is_tried_until_it_is_one(tmp_path, monkeypatch, caplo
                 raise RuntimeError("a bug")
             return under(overrides)
 
-        edge.learn(told(Overrides().with_(chosen("legacy", ends=0.05))))
+        edge.learn(told(Overrides().with_(chosen("legacy", ends=0.5))))
         with monkeypatch.context() as patched:
             patched.setattr(View, "under", broken)
             for _ in range(500):
@@ -182,7 +182,7 @@ def test_an_end_that_fails_is_tried_until_it_is_one(tmp_path, monkeypatch, caplo
 
 def test_it_ends_by_itself(tmp_path):
     async def story(edge: Edge) -> None:
-        edge.learn(told(Overrides().with_(chosen("legacy", ends=0.03))))
+        edge.learn(told(Overrides().with_(chosen("legacy", ends=0.5))))
         assert plan(edge, "/busca/**").decision.target == "legacy"
         async with asyncio.timeout(60):
             while plan(edge, "/busca/**").decision.target == "legacy":
