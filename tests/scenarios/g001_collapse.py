@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from scenarios.inside import Inside
-from scenarios.story import EXPIRED, ROUTES, cache_status, cached, together, warm
+from scenarios.story import EXPIRED, ROUTES, cache_status, cached, kept_below, together, warm
 
 from strangler.exchange.caching.fill import LARGEST
 from strangler.testing import (
@@ -415,7 +415,7 @@ def test_hit_for_miss_ends_in_the_tiers_below_too(edge, origin):
     edge.get(path).expect(200)
     origin.on(path, numbered([]))
     first = edge.get(path).expect(200)
-    time.sleep(0.2)
+    kept_below(edge, path)
     assert edge.get(path).text == first.text
 
 
@@ -672,7 +672,7 @@ def test_the_death_of_the_worker_that_fetches_frees_the_other():
             at_origin(origin, "/two/x")
             readers.taken()
             time.sleep(0.3)
-            _kill_who_asks(edge, origin)
+            _kill_who_asks(edge, origin, "/two/x")
             go.set()
             fates = []
             for client in readers.clients:
@@ -686,9 +686,13 @@ def test_the_death_of_the_worker_that_fetches_frees_the_other():
             edge.get("/two/x").expect(200, body="x")
 
 
-def _kill_who_asks(edge: Edge, origin: Upstream) -> None:
-    """Kill the worker whose connection to *origin* has the request."""
-    sock: socket.socket = origin.connections[-1].sock
+def _kill_who_asks(edge: Edge, origin: Upstream, path: str) -> None:
+    """Kill the worker whose connection to *origin* has the request for *path*."""
+    sock: socket.socket = next(
+        each.sock
+        for each in origin.connections
+        if any(request.path == path.encode() for request in each.requests)
+    )
     port = sock.getpeername()[1]
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         parts = line.split()

@@ -11,6 +11,7 @@ import pytest
 from strangler.testing import (
     Edge,
     Upstream,
+    all_taken,
     build,
     close,
     configuration,
@@ -230,6 +231,7 @@ def test_readers_who_wait_together_fall_together_and_cost_legacy_one(running, le
     for client in clients:
         client.send(build("GET", "/r/1"))
     materia.wait_requests(1)
+    all_taken(clients)
     gate.set()
     for client in clients:
         with client:

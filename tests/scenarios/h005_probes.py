@@ -46,7 +46,9 @@ def test_one_prober_a_machine(running):
         one.wait_requests(5)
         first, *_, last = one.requests
         assert first.get("User-Agent") == b"strangler-probe" == last.get("User-Agent")
-        assert len({id(connection) for connection in one.connections}) == len(one.requests)
+        # Each on a connection of its own; the newest may be accepted and not yet read from.
+        asked = [len(connection.requests) for connection in list(one.connections)]
+        assert max(asked) == 1 and sum(asked) >= 5
 
 
 def test_pain_53_when_all_are_sick_all_are_tried_and_it_is_said(running):

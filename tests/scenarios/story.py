@@ -34,6 +34,7 @@ from strangler.testing import (
     close,
     configuration,
     respond,
+    until,
 )
 from strangler.testing.origin import Step
 
@@ -581,21 +582,32 @@ def warm(edge: Edge, path: str) -> None:
     while found < 4:
         assert time.monotonic() < end, "no worker ever finds in the shared tier what another kept"
         number += 1
+        edge.get(f"{path}warm-{number}")
+        time.sleep(0.02 * number)  # it is written when its reader has been answered
         for _ in range(8):
             found += detail(edge.get(f"{path}warm-{number}")) == "shared"
 
 
-def opened(edge: Edge, path: str) -> None:
-    """Wait until *edge* has opened its tiers: what is kept under *path* is found again."""
-    end = time.monotonic() + 60
-    number = 0
-    while True:
-        assert time.monotonic() < end, "no tier ever keeps anything"
-        number += 1
-        edge.get(f"{path}opened-{number}")
+def opened(edge: Edge, path: str, tier: str = "") -> None:
+    """Wait until *edge* has opened its tiers: what is kept under *path* is found, in *tier*."""
+
+    def is_kept() -> bool:
         time.sleep(0.05)
-        if "hit" in (cache_status(edge.get(f"{path}opened-{number}")) or {}):
-            return
+        found = "hit" in (cache_status(edge.get(f"{path}opened")) or {})
+        return found and (not tier or tier in _tiers_with(edge, f"{path}opened"))
+
+    until(is_kept, what="a tier that keeps something")
+
+
+def kept_below(edge: Edge, path: str, tier: str = "shared") -> None:
+    """Wait until *tier* has a copy of *path*: it is written when its reader has been answered."""
+    until(lambda: tier in _tiers_with(edge, path), what=f"a copy of {path} in {tier}")
+
+
+def _tiers_with(edge: Edge, path: str) -> set[str]:
+    """Return the tiers that have a copy of *path*."""
+    _, told = edge.admin_json(f"/-/cache?url=http://www.example.com{path}")
+    return {name for name, copies in told["tiers"].items() if copies}
 
 
 def token(edge: Edge) -> str:
