@@ -216,7 +216,7 @@ def test_answers_of_the_edge_itself_are_never_cacheable(scene: Scenario):
     scene.upstream("legacy").answers(hang())
     scene.proxy(
         {"/only": {"to": "legacy", "body": {"max": "1KB"}}, "/gone": {"gone": 410}},
-        limits={"line": "1KB", "head": "4KB", "head_timeout": "200ms"},
+        limits={"line": "1KB", "head": "4KB", "head_timeout": "1s"},
     )
     for sent, status in {
         build("GET", "/nothing"): 404,

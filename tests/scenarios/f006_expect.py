@@ -15,8 +15,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def edge(origin: Upstream):
-    limits = {"head_timeout": "1s", "body_timeout": "1s", "drain": "1s"}
-    with Edge(configuration(upstreams={"legacy": origin}, limits=limits)) as made:
+    with Edge(configuration(upstreams={"legacy": origin}, limits={"drain": "1s"})) as made:
         yield made
 
 

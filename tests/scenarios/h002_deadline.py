@@ -36,10 +36,10 @@ def fresh(origin):
 
 
 def test_what_is_left_goes_upstream(running, origin):
-    edge = site(running, origin, total="2s")
+    edge = site(running, origin, total="60s")
     edge.get("/").expect(200)
     (left,) = told(origin)
-    assert 1500 < int(left) <= 2000
+    assert 45_000 < int(left) <= 60_000
 
 
 def test_without_a_total_nothing_is_said(running, origin):
@@ -54,12 +54,12 @@ def test_a_strangers_deadline_is_not_looked_at(running, origin):
 
 
 def test_a_trusted_hops_deadline_shortens_and_ends_the_wait(running, origin):
-    edge = site(running, origin, trusted=True, total="4s")
-    edge.get("/", X_Deadline_Ms="1000").expect(200)
-    edge.get("/", X_Deadline_Ms="9000").expect(200)
+    edge = site(running, origin, trusted=True, total="40s")
+    edge.get("/", X_Deadline_Ms="20000").expect(200)
+    edge.get("/", X_Deadline_Ms="90000").expect(200)
     shorter, longer = told(origin)
-    assert 500 < int(shorter) <= 1000
-    assert 3000 < int(longer) <= 4000
+    assert 10_000 < int(shorter) <= 20_000
+    assert 30_000 < int(longer) <= 40_000
     origin.answers(pause(60), respond())
     start = time.monotonic()
     edge.get("/late", X_Deadline_Ms="200").expect(504)
@@ -67,13 +67,14 @@ def test_a_trusted_hops_deadline_shortens_and_ends_the_wait(running, origin):
 
 
 def test_attempts_share_the_deadline(running, origin):
-    origin.answers(respond(503, fields=[("Retry-After", "1")]))
-    upstreams = {"legacy": {"url": origin, "timeout": {"total": "600ms"}}}
-    routes = {"/**": {"to": "legacy", "retry": {"tries": 5, "when": [503]}}}
+    origin.answers(respond(503, fields=[("Retry-After", "20")]))
+    upstreams = {"legacy": {"url": origin, "timeout": {"total": "9s"}}}
+    retry = {"tries": 5, "when": [503], "backoff": {"cap": "30s"}}
+    routes = {"/**": {"to": "legacy", "retry": retry}}
     edge = running(Edge(configuration(routes, upstreams=upstreams)))
     start = time.monotonic()
     edge.get("/").expect(503)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 15
     assert len(origin.requests) == 1
     edge.wait_log("retry=deadline")
 

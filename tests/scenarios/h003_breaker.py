@@ -24,7 +24,7 @@ from strangler.testing import (
     wait,
 )
 
-BREAKER = {"errors": "50%", "window": "1m", "min_requests": 6, "retry_in": "2s..3s"}
+BREAKER = {"errors": "50%", "window": "1m", "min_requests": 6, "retry_in": "4s..5s"}
 
 
 def site(running, upstreams, routes=None, *, workers=1, **more):
@@ -315,7 +315,7 @@ def test_a_bulkhead_takes_so_many_and_lets_so_many_wait(whose, running, origin):
 def test_who_waits_too_long_for_a_place_is_told_so(running, origin):
     gate = threading.Event()
     origin.forget().answers(lambda c: gate.wait(60), respond())
-    service = {"url": origin, "max_inflight": 1, "timeout": {"connect": "200ms"}}
+    service = {"url": origin, "max_inflight": 1, "timeout": {"connect": "2s"}}
     edge = site(running, {"legacy": legacy(), "materia": service})
     first = edge.client()
     first.send(build("GET", "/s/1"))

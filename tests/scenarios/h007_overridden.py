@@ -187,7 +187,7 @@ def test_what_has_no_breaker_can_be_forced_open_all_the_same(inside, one):
 
 
 def test_an_override_ends_by_itself_even_if_nobody_says_so(inside):
-    inside.override("drain", SERVICE, True, ends=1.0)
+    inside.override("drain", SERVICE, True, ends=4.0)
     inside.get("/r/1").expect(200, body="django")
     until(lambda: inside.get("/r/1").text == "materia")
 

@@ -46,7 +46,7 @@ class Giver:
                 number = len(giver.asked)
                 import asyncio
 
-                await asyncio.get_running_loop().run_in_executor(None, giver.gate.wait, 5)
+                await asyncio.get_running_loop().run_in_executor(None, giver.gate.wait, 60)
                 self.set_status(giver.status)
                 if isinstance(giver.answer, dict):
                     told = {"access_token": f"t{number}.secret", "token_type": "Bearer"}
@@ -190,7 +190,7 @@ def test_a_401_that_asks_the_reader_is_the_readers(running, giver, service, lega
 def test_eight_late_refusals_cost_one_new_token(running, giver, service, legacy):
     edge = site(running, giver, service, legacy)
     edge.get("/s/1").expect(200)
-    both = threading.Barrier(8, timeout=5)
+    both = threading.Barrier(8, timeout=60)
     refuse = refusing("t1.secret")
 
     def together(connection):

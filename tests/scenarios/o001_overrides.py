@@ -19,7 +19,7 @@ import pytest
 from scenarios.load import Load, named, origin
 from scenarios.story import token
 
-from strangler.testing import Edge, RawClient, Upstream, configuration, until, wait
+from strangler.testing import Closed, Edge, RawClient, Upstream, configuration, until, wait
 
 WORKERS = 4
 ROUTE = "route:/busca/**"
@@ -170,7 +170,7 @@ def test_a_request_in_flight_ends_where_it_began(edge, busca):
 
 def test_pain_33_it_ends_by_itself_and_loudly(edge):
     lines = len(edge.lines)
-    told = toggle(edge, **{"for": "1s"})
+    told = toggle(edge, **{"for": "5s"})
     assert answers(edge) == {"legacy"}
     edge.wait_log(r"control: WARNING override\.expired .*subject=\"?route:/busca", after=lines)
     until(lambda: answers(edge) == {"busca"})
@@ -201,7 +201,7 @@ def test_pain_33_it_survives_the_death_of_every_process(edge):
     def replaced() -> bool:
         try:
             now = call(edge, "GET", "/workers")[1]["workers"]
-        except (OSError, ValueError):
+        except (Closed, OSError, ValueError):
             return False
         return len(now) == WORKERS and not set(before) & {one["pid"] for one in now}
 

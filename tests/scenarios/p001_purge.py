@@ -290,7 +290,7 @@ def test_refresh_instead_of_purge(edge, origin):
         until(lambda: len(origin.requests) > before, what="the refreshing fetch")
         edge.get(path).expect(200, body="old")
         go.set()
-        purging.result(5)
+        purging.result(60)
     until(lambda: edge.get(path).text == "new")
     assert sum(each.path == path.encode() for each in origin.requests[before:]) == 1
 

@@ -187,7 +187,7 @@ def test_a_killed_worker_is_no_hindrance(edge, origin):
 def test_two_machines_that_share_a_redis(origin):
     """What is purged on one is gone on the other within a second, also from its memory."""
     with Redis() as store:
-        shared = {"store": f"redis://127.0.0.1:{store.port}/0", "timeout": "200ms"}
+        shared = {"store": f"redis://127.0.0.1:{store.port}/0", "timeout": "2s"}
         text = cached(origin, routes=ROUTES, tiers={"shared": shared, "archive": "none"})
         with Edge(text, access_log="off") as one, Edge(text, access_log="off") as other:
             warm(one, "/below/")
@@ -205,7 +205,7 @@ def test_two_machines_that_share_a_redis(origin):
 
 def test_a_store_that_is_away_is_told_when_it_is_back(origin):
     with Redis() as store:
-        shared = {"store": f"redis://127.0.0.1:{store.port}/0", "timeout": "200ms"}
+        shared = {"store": f"redis://127.0.0.1:{store.port}/0", "timeout": "2s"}
         text = cached(origin, routes=ROUTES, tiers={"shared": shared, "archive": "none"})
         with Edge(text, access_log="off") as edge:
             warm(edge, "/below/")

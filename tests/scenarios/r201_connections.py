@@ -15,6 +15,7 @@ from strangler.testing import (
     Edge,
     Scenario,
     Upstream,
+    all_taken,
     build,
     configuration,
     pause,
@@ -45,14 +46,14 @@ def reload(edge: Edge, text: str) -> None:
 def test_an_idle_limit_of_the_past_does_not_close_a_busy_connection(scene: Scenario):
     go = threading.Event()
     origin = scene.upstream("legacy").on("/slow", wait(go), respond(200, "slow"))
-    edge = scene.proxy(limits={"idle_timeout": "1s"})
+    edge = scene.proxy(limits={"idle_timeout": "4s"})  # the reload must be quicker than that
     client = scene.client
     client.get("/").expect(200)
     reload(edge, limited(origin, idle_timeout="60s"))
     client.send(build("GET", "/slow"))
     origin.wait_requests(2)
     with pytest.raises(TimeoutError):
-        client.read(timeout=1.5)
+        client.read(timeout=4.5)
     go.set()
     client.read().expect(200, body="slow")
 
@@ -60,15 +61,15 @@ def test_an_idle_limit_of_the_past_does_not_close_a_busy_connection(scene: Scena
 def test_a_head_limit_of_the_past_does_not_write_into_an_answer(scene: Scenario):
     go = threading.Event()
     origin = scene.upstream("legacy").on("/slow", wait(go), respond(200, "slow"))
-    edge = scene.proxy(limits={"head_timeout": "1s"})
+    edge = scene.proxy(limits={"head_timeout": "4s"})
     client = scene.client
     client.send(b"GET /slow HTTP/1.1\r\n")
-    until(lambda: edge.admin_json("/-/workers")[0] == 200)
+    all_taken([client])
     reload(edge, limited(origin, head_timeout="60s"))
     client.send(b"Host: www.example.com\r\n\r\n")
     origin.wait_requests(1)
     with pytest.raises(TimeoutError):
-        client.read(timeout=1.5)
+        client.read(timeout=4.5)
     go.set()
     client.read().expect(200, body="slow")
 
@@ -260,7 +261,7 @@ def test_an_origin_that_takes_nothing_of_an_upload_is_given_up(scene: Scenario):
     """A process that hangs: its place must not be held for ever by who can't send to it."""
     with Upstream(receive_buffer=4096, keep=1 << 16) as origin:
         origin.greets(lambda connection: connection.reading.clear())
-        limits = {"first_byte": "700ms"}
+        limits = {"first_byte": "3s"}
         scene.proxy(
             {"/**": {"to": "legacy", "body": {"max": "none"}}},
             upstreams={"legacy": {"url": origin, "max_inflight": 1, "timeout": limits}},
@@ -271,6 +272,11 @@ def test_an_origin_that_takes_nothing_of_an_upload_is_given_up(scene: Scenario):
         assert b"http_response_timeout" in response.get("proxy-status")
         origin.greets()
         scene.client.get("/").expect(200)
+
+
+def had(connection: Connection) -> int:
+    """Return how much of its content the origin has read."""
+    return sum(request.length for request in connection.requests)
 
 
 def test_an_origin_that_takes_little_of_an_upload_is_waited_for(scene: Scenario):
@@ -287,8 +293,9 @@ def test_an_origin_that_takes_little_of_an_upload_is_waited_for(scene: Scenario)
         [connection] = origin.connections
         began = time.monotonic()
         while time.monotonic() - began < 5:  # longer than the limit: what counts is each piece
+            taken = had(connection)
             connection.reading.set()
-            time.sleep(0.01)
+            until(lambda taken=taken: had(connection) > taken, what="a piece")
             connection.reading.clear()
             time.sleep(0.3)
         assert not client.refused_bytes

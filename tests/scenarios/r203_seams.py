@@ -61,7 +61,7 @@ def site(legacy, materia) -> str:
         "/form/**": {
             "to": "materia",
             "cache": CACHE,
-            "timeout": {"attempt": "300ms"},
+            "timeout": {"attempt": "2s"},
             "fallback": {"when": ["timeout"], "then": ["legacy"], "writes": True},
         },
         "/again/**": {
@@ -174,7 +174,7 @@ def test_a_write_that_was_answered_is_made_once_though_its_answer_breaks_off_in_
     """The stores take their time, and the answer's own time ends meanwhile."""
 
     async def slow(purge):
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(3.0)
 
     materia.answers(b"HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\nhalf", hang())
     with monkeypatch.context() as patched:
@@ -322,7 +322,7 @@ def test_a_store_that_is_late_costs_a_rung_and_no_copy(legacy, monkeypatch):
     """It is only slow: the body can't be begun in time, and comes from the upstream."""
     body = b"x" * (20 << 20)
     routes = {"/**": {"to": "legacy", "cache": {"edge": "60s", "archive": "60s"}}}
-    tiers = {"shared": "none", "archive": {"store": "memory"}}
+    tiers = {"shared": "none", "archive": {"store": "memory", "timeout": "5s"}}
     legacy.answers(respond(body=body, fields=[("Cache-Control", "max-age=60")]))
     with Inside(configuration(routes, upstreams={"legacy": legacy}, tiers=tiers)) as made:
         [(_, tier)] = made.edge.cache.copies.below

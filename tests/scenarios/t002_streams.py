@@ -82,7 +82,7 @@ def test_the_head_of_an_answer_does_not_wait_for_its_content(edge, origin):
     origin.on("/head-first", OK + b"Content-Length: 2\r\n\r\n", hang())
     with edge.client() as client:
         client.send(build("GET", "/head-first"))
-        assert client.read_head(timeout=1).status == 200
+        assert client.read_head().status == 200
 
 
 def test_a_reader_that_leaves_ends_the_fetch_within_a_second(edge, origin):
@@ -201,7 +201,7 @@ def test_the_upstreams_end_of_a_tunnel_reaches_the_reader(edge, origin):
         client.send(build("GET", "/ends", ASK))
         client.read().expect(101)
         assert client.read_tunnel(3) == b"bye"
-        assert client.drain(timeout=2) == b""
+        assert client.drain() == b""
 
 
 def test_an_upstream_that_closes_its_half_still_hears_the_reader(edge, origin):
@@ -236,11 +236,11 @@ def test_a_silent_tunnel_is_closed_at_its_limit(scene: Scenario):
     origin = scene.upstream("legacy").answers(SWITCH, hang())
     scene.proxy(limits={"tunnel_idle": "1s"})
     client = scene.connect()
+    start = time.monotonic()
     client.send(build("GET", "/", ASK))
     client.read().expect(101)
-    start = time.monotonic()
     client.drain(timeout=20)
-    assert 0.6 < time.monotonic() - start < 15
+    assert 0.9 < time.monotonic() - start < 15
     origin.connections[0].wait_gone()
 
 
