@@ -794,6 +794,21 @@ async def settled(edge):
         await asyncio.sleep(0.01)
 
 
+def test_a_worker_that_ends_while_it_fetches_leaves_no_lease(twins, origin):
+    """Else whoever wants the page next waits for an answer that nobody is fetching."""
+    one, late = twins
+    go = threading.Event()
+    origin.on("/twins/ends", wait(go), respond(200, "x"))
+    with one.client() as client:
+        client.send(build("GET", "/twins/ends"))
+        until(lambda: asked(origin, "/twins/ends") == 1)
+        (key,) = one.edge.cache._fills
+        assert late.wait(tier_of(late).store.taken(key))
+        one.wait(one.edge.cache.close())
+        assert not late.wait(tier_of(late).store.taken(key))
+    go.set()
+
+
 def looked(tier, monkeypatch):
     """Return the keys that *tier* is asked for, from now on."""
     get, looks = tier.get, []

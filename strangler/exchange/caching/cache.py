@@ -403,7 +403,7 @@ class Cache:
 
     def release(self, tier: Tier, key: bytes, token: bytes, put: asyncio.Task[Any] | None) -> None:
         """End a lease after *put*; one that is not ended holds up whoever wants *key* next."""
-        self.spawn(self._give(tier, key, token, put))
+        tier.spawn(self._give(tier, key, token, put), small=True)
 
     async def _give(
         self, tier: Tier, key: bytes, token: bytes, put: asyncio.Task[Any] | None
