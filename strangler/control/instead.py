@@ -75,11 +75,10 @@ class _Doors:
 
     def keep_off(self, route: Route, upstream: str) -> bool:
         """Tell whether the readers of *route* are kept from *upstream*, a side of it."""
-        if upstream not in self._drained and upstream == _target(route):
-            forced = self._forced("route", route.key)
-            if forced != "auto" or route.breaker != "upstream":
-                return forced == "forced_open"
-        return upstream in self.shut
+        forced = self._forced("route", route.key)
+        if upstream in self._drained or _heeds(route, upstream, forced):
+            return upstream in self.shut
+        return forced == "forced_open"
 
     def _forced(self, scope: Literal["route", "upstream"], name: str) -> object:
         return self._said.get(("breaker", subject_of(scope, name)), "auto")
@@ -89,6 +88,19 @@ class _Doors:
         of_all = [_alike(subject_of("endpoint", f"{upstream} {one.url}")) for one in endpoints]
         whole = subject_of("upstream", upstream)
         return ("drain", whole) in self._said or all(("drain", one) in self._said for one in of_all)
+
+
+def heeds(route: Route, upstream: str, overrides: Overrides) -> bool:
+    """Tell whether the readers of *route* meet the breaker of *upstream*, a side of it.
+
+    Not where the route's own is in front of it, or none, or an operator has forced the route's.
+    """
+    one = overrides.of("breaker", subject_of("route", route.key))
+    return _heeds(route, upstream, "auto" if one is None else one.value)
+
+
+def _heeds(route: Route, upstream: str, forced: object) -> bool:
+    return upstream != _target(route) or (route.breaker == "upstream" and forced == "auto")
 
 
 def _alike(subject: str) -> str:

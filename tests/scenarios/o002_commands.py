@@ -131,6 +131,8 @@ def test_the_preview_of_a_breaker_that_is_forced_open_says_who_answers_instead(e
     assert typed(*words, *WHY)[0] == 0
     edge.get("/votar/").expect(200, body="legacy /votar/")
     edge.get("/busca/").expect(200, body="busca /busca/")
+    # Whose own breaker is forced doesn't heed that of its upstream.
+    assert affected(typed, "breaker", "busca", "forced_open") == {"/busca/**"}
     code, out, _ = typed("breaker", "legacy", "forced_open", "--preview", *WHY)
     assert code == 0
     assert out.endswith(

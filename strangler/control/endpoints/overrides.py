@@ -11,7 +11,7 @@ from strangler.config.for_good import for_good
 from strangler.control.choice import owners_of, read_choice, read_reason, refuse_unknown
 from strangler.control.endpoint import Endpoint, Parameter
 from strangler.control.handler import Handler, Rejected
-from strangler.control.instead import instead, keeps_off
+from strangler.control.instead import heeds, instead, keeps_off
 from strangler.control.stores import Unrecorded
 from strangler.rollout import Override
 from strangler.rollout.override import KINDS, scope_of
@@ -97,6 +97,7 @@ async def _preview(asked: Handler) -> Told:
         or (
             scope in ("upstream", "endpoint")
             and upstream in route.asks(overrides.stage(route.key, route.stage))
+            and (choice.kind != "breaker" or heeds(route, upstream, overrides))
         )
     ]
     affects: dict[str, Any] = {"routes": routes[:100], "count": len(routes)}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from strangler.config import Snapshot, load
-from strangler.control.instead import instead, keeps_off
+from strangler.control.instead import heeds, instead, keeps_off
 from strangler.exchange.edge import Edge
 from strangler.rollout import Override, Overrides
 
@@ -135,6 +135,19 @@ def test_a_breaker_that_is_forced_open_keeps_off_who_heeds_it(snapshot: Snapshot
     assert told["rung_lost"] == {"count": 1, "routes": ["/other"]}
     whole = instead(snapshot, Overrides(), "drain", "upstream:materia")
     assert instead(snapshot, Overrides(), "breaker", "upstream:materia") == whole
+
+
+def test_who_heeds_the_breaker_of_an_upstream(snapshot: Snapshot) -> None:
+    def heeding(overrides: Overrides) -> set[str]:
+        asking = [one for one in snapshot.routes if "busca" in one.asks(one.stage)]
+        return {one.key for one in asking if heeds(one, "busca", overrides)}
+
+    assert heeding(Overrides()) == {"/search"}
+    assert heeding(said(breakers={"route:/search": "auto"})) == {"/search"}
+    assert heeding(said(breakers={"route:/search": "forced_closed"})) == set()
+    # A canary's other side is always asked by its own.
+    canary = next(one for one in snapshot.routes if one.key == "/canary")
+    assert heeds(canary, "legacy", said(breakers={"route:/canary": "forced_closed"}))
 
 
 def test_a_routes_breaker_keeps_its_own_readers_off(snapshot: Snapshot) -> None:
