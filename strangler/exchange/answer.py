@@ -13,6 +13,7 @@ from html import escape
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
+_WISH: Final = re.compile(rb"(?i)\r\n(accept|accept-language):([^\r\n]*)(?=\r\n)")
 _WEIGHT: Final = re.compile(rb"q=([01](?:\.[0-9]{0,3})?)")
 
 
@@ -59,9 +60,9 @@ _TOLD: Final[dict[int | str, tuple[Told, Told]]] = {
           Told("O navegador enviou dados demais",
                "Apagar os cookies deste site costuma resolver.")),
     502: (Told("The site did not answer",
-               "The part of it that answers here is in trouble. Try again in a minute."),
+               "This part of the site is in trouble. Try again in a minute."),
           Told("O site não respondeu",
-               "A parte dele que responde aqui está com problemas. Tente de novo em um minuto.")),
+               "Esta parte do site está com problemas. Tente de novo em um minuto.")),
     503: (Told("The site is busy",
                "There are too many visits right now. Try again in a minute."),
           Told("O site está sobrecarregado",
@@ -71,9 +72,9 @@ _TOLD: Final[dict[int | str, tuple[Told, Told]]] = {
                     Told("Estamos trabalhando nesta página",
                          "Ela volta em breve. Tente de novo em alguns minutos.")),
     504: (Told("The site took too long",
-               "The part of it that answers here is slow right now. Try again in a minute."),
+               "This part of the site is slow right now. Try again in a minute."),
           Told("O site demorou demais",
-               "A parte dele que responde aqui está lenta agora. Tente de novo em um minuto.")),
+               "Esta parte do site está lenta agora. Tente de novo em um minuto.")),
     508: (Told("This address leads back to itself",
                "There is nothing you can do; the site's operators have to mend it."),
           Told("Este endereço leva de volta a si mesmo",
@@ -170,6 +171,19 @@ def error_body(
         f"{line}{why}\n{advice}\n{request_id}\n".encode(),
         b"text/plain; charset=utf-8",
     )
+
+
+def wishes(start: bytes) -> tuple[bytes, bytes]:
+    """Return Accept and Accept-Language of a head that was refused, as far as *start* has them.
+
+    Only for the form of the refusal: a browser's reader gets a page also where the rest of the
+    head means nothing.
+    """
+    said: dict[bytes, bytes] = {}
+    head, end, _ = start.partition(b"\r\n\r\n")
+    for name, value in _WISH.findall(head + end[:2]):
+        said.setdefault(name.lower(), value.strip())
+    return said.get(b"accept", b""), said.get(b"accept-language", b"")
 
 
 def proxy_status(name: str, error: str, detail: str = "") -> bytes:

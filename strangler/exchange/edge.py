@@ -368,11 +368,16 @@ class Edge:
         """Return the answer to a request that never had a meaning, and log it."""
         id_ = self._new_id()
         self.counts.refused(error.status)
+        accept, language = answer.wishes(start)
+        body, content_type = answer.error_body(
+            error.status, id_, accept=accept, language=language, detail=error.detail
+        )
         line = start.partition(b"\r\n")[0].split(b" ")
         method = line[0][:32] if len(line) > 1 else b"-"
         target = line[1][:2000] if len(line) > 1 else b""
         self.log(
-            (time.time(), connection.peer, id_, method, b"", target, error.status, 0, 0, 0.0, 0.0,
+            (time.time(), connection.peer, id_, method, b"", target, error.status,
+             0 if method == b"HEAD" else len(body), 0, 0.0, 0.0,
              "", "", "rejected", "", 0, "", error.detail, "")
         )  # fmt: skip
         if start and self.kept.wants("", error.status):
@@ -383,9 +388,6 @@ class Edge:
                     **masked(start, b"", b""),
                 )
             )  # fmt: skip
-        body, content_type = answer.error_body(
-            error.status, id_, accept=b"", language=b"", detail=error.detail
-        )
         return answer.response(
             error.status,
             body,
@@ -393,7 +395,7 @@ class Edge:
             method=method,
             content_type=content_type,
             keep_alive=False,
-            fields=((b"Cache-Control", b"no-store"),),
+            fields=((b"Cache-Control", b"no-store"), (b"X-Request-Id", id_.encode())),
         )
 
     def _refusal(self, head: RequestHead, view: View) -> tuple[RequestRejected, str] | None:

@@ -59,6 +59,23 @@ def test_pain_42_a_larger_head_is_431(size, edge, origin):
     assert len(origin.requests) == before
 
 
+def test_pain_42_a_browser_is_told_on_a_page_what_to_do_with_its_cookies(edge):
+    wanted = [
+        ("accept", "text/html,*/*;q=0.8"),
+        ("Accept-Language", "pt-BR,en;q=0.5"),
+        ("Cookie", "a=" + "b" * 9000),
+    ]
+    with edge.client() as client:
+        client.send(build("GET", "/", wanted))
+        page = client.read().expect(431)
+    assert page.get("Content-Type") == b"text/html; charset=utf-8"
+    assert "Apagar os cookies deste site costuma resolver." in page.text
+    id_ = (page.get("X-Request-Id") or b"").decode()
+    assert id_
+    assert f"431 Request Header Fields Too Large · {id_}" in page.text
+    edge.wait_log(f" 431 GET / {len(page.body)}B .* id={id_}")
+
+
 def test_pain_42_nearness_to_the_limit_is_told_once(edge):
     for _ in range(3):
         edge.get("/near", X="y" * 6500).expect(200)

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from strangler.exchange.answer import error_body
+from strangler.exchange.answer import error_body, wishes
 
 HTML = b"text/html,application/xhtml+xml,*/*;q=0.8"
 PT = b"pt-BR,pt;q=0.9,en;q=0.8"
@@ -34,6 +34,25 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.texts[self._tag] = self.texts.get(self._tag, "") + data.strip()
+
+
+@pytest.mark.parametrize(
+    ("start", "asked"),
+    [
+        (
+            b"GET / HTTP/1.1\r\nACCEPT:text/html\r\naccept-language: pt \r\nCookie: a",
+            (b"text/html", b"pt"),
+        ),
+        (b"GET / HTTP/1.1\r\nAccept: a\r\nAccept: b\r\n\r\n", (b"a", b"")),
+        (b"GET / HTTP/1.1\r\nAccept: text/ht", (b"", b"")),  # it goes on, or does not
+        (b"POST / HTTP/1.1\r\nX: y\r\n\r\nz\r\nAccept: text/html\r\n", (b"", b"")),  # content
+        (b"GET / HTTP/1.1\nAccept: text/html\n\n", (b"", b"")),
+        (b"\x16\x03\x01", (b"", b"")),
+        (b"", (b"", b"")),
+    ],
+)
+def test_what_a_head_asks_for_that_is_none(start, asked):
+    assert wishes(start) == asked
 
 
 def page(status: int, language: bytes = b"", id_: str = "0a1b") -> Page:
