@@ -20,7 +20,7 @@ from strangler.rollout.override import scope_of, spoken
 from strangler.routing import Explanation, Match
 from strangler.units import show_percent
 from strangler.wire.head import TOKEN, RequestHead
-from strangler.wire.request import Edits, Via, compose, reader_lines
+from strangler.wire.request import NOT_SERVED, Edits, Via, compose, reader_lines
 
 _NONE: Final = Overrides()
 _SENDABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
@@ -106,11 +106,14 @@ def explain_request(
         overrides: what operators have chosen over the file.
         arm_key: what testers' cookies are signed with; empty: none is known.
 
-    Raises NoRequest for a host that isn't the site's.
+    Raises NoRequest for what the edge answers itself: a host that isn't the site's, a method that
+    it doesn't serve.
     """
     host = head.host.decode(errors="replace")
     if not snapshot.site.serves(host):
         raise NoRequest(f"host {host} is none of site.hosts: the edge answers 421")
+    if head.method in NOT_SERVED:
+        raise NoRequest(f"{head.method.decode()} is not served: the edge answers 405")
     explanation = snapshot.table.explain(head)
     if explanation.winner is None:
         return explanation, None
@@ -235,7 +238,7 @@ def _sent(
         peer=client,
         scheme=scheme.encode(),
         trusted=trusted,
-        via=Via.of(snapshot.site.name.encode()),
+        via=Via.of(f"{snapshot.site.name}-...".encode()),  # then the running instance's mark
     )
     request = compose(
         head,

@@ -47,7 +47,7 @@ from strangler.routing import AmbiguousPath, Match
 from strangler.upstream import Upstream
 from strangler.wire.forward import loops, response_block
 from strangler.wire.head import RequestHead, ResponseHead
-from strangler.wire.request import Via, hops_left
+from strangler.wire.request import NOT_SERVED, Via, hops_left
 
 _events = logging.getLogger("strangler.events")
 
@@ -57,7 +57,6 @@ _COMMON: Final = frozenset((b"GET", b"HEAD", b"POST"))
 _LOOK_EVERY: Final = 1.0
 #: Addresses of which it is remembered whether they are trusted.
 _MOST_TRUSTED: Final = 4096
-_NOT_SERVED: Final = frozenset((b"TRACE", b"CONNECT"))
 
 
 class Edge:
@@ -406,7 +405,7 @@ class Edge:
         if fields.via and loops(fields.via, self._pseudonym):
             detail = "Via: this request has been here before"
             return RequestRejected(508, detail), "proxy_loop_detected"
-        if head.method in _NOT_SERVED:
+        if head.method in NOT_SERVED:
             return RequestRejected(405, f"{head.method.decode()}: not served here"), ""
         if (
             fields.chunked or fields.length

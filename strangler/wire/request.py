@@ -16,6 +16,8 @@ from typing import Any, Final
 from strangler.wire.forward import forwarded_node, named, request_block, without
 from strangler.wire.head import RequestFields, RequestHead, members
 
+#: Methods that the edge answers itself, with 405 (RFC 9110 §9.3.6, §9.3.8).
+NOT_SERVED: Final = frozenset((b"TRACE", b"CONNECT"))
 #: Protocols that would end our reading of HTTP, or that are not ours to offer (RFC 9110 §7.8).
 _NOT_TUNNELLED: Final = (b"h2", b"http/", b"tls/")
 _ADDRESS: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")

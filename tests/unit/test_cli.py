@@ -222,6 +222,7 @@ def test_explain_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "canary 50%: legacy answers" in told
     assert "who has none yet gets a cookie, and so a bucket" in told
     assert "GET /votar/7 HTTP/1.1" in told
+    assert "Via: 1.1 strangler-...\n" in told  # what follows is the running instance's
     # Only one of those that fit takes it; what stands after # is never sent.
     assert told.count("takes the request") == 1
     assert "fits, too" in told
@@ -241,6 +242,8 @@ def test_explain_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         (["GET", "http://ana:pw@www.example.com/"], 2, "the edge refuses this request"),
         (["GET", "/", "-H", "novalue"], 2, "-H: expected 'NAME: VALUE'"),
         (["GET", "/", "--from", "me"], 2, "--from: expected an IP address"),
+        (["TRACE", "/"], 1, "TRACE is not served: the edge answers 405"),
+        (["CONNECT", "/"], 1, "CONNECT is not served: the edge answers 405"),
         (["GET", "http://other.example/"], 1, "none of site.hosts: the edge answers 421"),
     ],
 )

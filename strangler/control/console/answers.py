@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from strangler.control.console.seen import FEWEST, Seen, Verdict
-from strangler.control.console.words import number, plural, seconds, share
+from strangler.control.console.words import number, plural, requests, seconds, share
 
 RECENT: Final = 1800.0
 """Seconds of what counts as a change that may be the cause."""
@@ -62,7 +62,7 @@ def reader(site: Seen, usual: float | None, worst: Sequence[Mapping[str, Any]]) 
         return Answer("reader", ask, "warn", f"Some are: {hurt}.", more)
     if p95 is not None and usual is not None and p95 > 2 * usual and p95 > usual + 0.1:
         return Answer("reader", ask, "warn", f"They wait: {times}.")
-    said = f"No: {number(site.rate)} requests a second"
+    said = f"No: {requests(site.rate)}"
     said += f", {share(site.error_share)} fail." if site.failed else ", none fails."
     return Answer("reader", ask, "good", said, more)
 
@@ -95,7 +95,7 @@ def routes(worst: Sequence[Mapping[str, Any]], known: int) -> Answer:
     if left:
         said += f" and {left} more"
     first = shown[0]
-    why = f"{first['why']}; {number(first['rate'])} requests a second"
+    why = f"{first['why']}; {requests(first['rate'])}"
     return Answer("routes", ask, "bad" if bad else "warn", said, why)
 
 
@@ -116,7 +116,7 @@ def legacy(upstream: Mapping[str, Any] | None, seen: Seen, would_add: float) -> 
             verdict = _worse(verdict, "warn")
     if troubles:
         parts = [*troubles, *parts]
-    more = f"It answers {number(seen.rate)} requests a second"
+    more = f"It answers {requests(seen.rate)}"
     if would_add:
         more += f"; {number(would_add)} more if every service failed"
     yes = {"good": "Yes", "warn": "Not quite", "bad": "No"}.get(verdict, "Perhaps")

@@ -13,6 +13,12 @@ def number(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
+def requests(rate: float) -> str:
+    """Write *rate*, requests a second, as words."""
+    said = number(rate)
+    return f"{said} request{'s' * (said != '1')} a second"
+
+
 def share(part: float) -> str:
     """Write a share (0 to 1) as a percentage that is 0 or 100 only where it is exactly that."""
     percent = part * 100

@@ -151,6 +151,7 @@ def route(key: str, verdict: str, why: str = "", rate: float = 10.0) -> dict[str
     [
         (Seen(30.0), None, [], "unknown", "Nobody asks for anything."),
         (Seen(30.0, 3000), None, [], "good", "No: 100 requests a second, none fails."),
+        (Seen(30.0, 30), None, [], "good", "No: 1 request a second, none fails."),
         (
             Seen(30.0, 30000, failed=2),
             None,
