@@ -292,6 +292,17 @@ class _Site:
 
     def _on_ready(self, told: dict[str, Message]) -> None:
         where = ", ".join(listener.url for listener in self.listeners)
+        self._note_pid()  # first: whoever reads the line may type a command at once
+        if self.options.log == "json":
+            announce(
+                "site.serving",
+                listen=where,
+                admin=self.admin.url if self.admin is not None else "none",
+                workers=self.workers,
+                routes=len(self.snapshot.routes),
+                generation=self.snapshot.generation,
+            )
+            return
         parts = [f"strangler: serving on {where}"]
         if self.admin is not None:
             parts.append(f"admin {self.admin.url}")
@@ -300,7 +311,6 @@ class _Site:
             f"{len(self.snapshot.routes)} route{'s' * (len(self.snapshot.routes) != 1)}",
             f"generation {self.snapshot.generation}",
         ]
-        self._note_pid()  # first: whoever reads the line may type a command at once
         os.write(2, (" · ".join(parts) + "\n").encode())
 
     def _on_message(self, seat: str, message: Message) -> None:

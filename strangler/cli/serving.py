@@ -16,7 +16,7 @@ from strangler.control.client import Client, Unreachable, state_folder
 from strangler.control.state import noted
 
 #: Exit codes: it can't be done now; the configuration is refused.
-_FAILED, _REFUSED = 1, 2
+_NO, _NOBODY = 1, 2
 
 
 class _Refused(Exception):
@@ -85,9 +85,12 @@ def run_upgrade(given: argparse.Namespace, *, timeout: float = 90.0) -> int:
     """Let the running site replace its own code and wait until it has; return the exit code."""
     try:
         print(f"strangler: upgraded, pid {_upgrade(state_folder(given.config), timeout)}")
+    except Unreachable as problem:
+        complain(str(problem), hint=problem.hint)
+        return _NOBODY
     except _Refused as refused:
         complain(str(refused))
-        return _FAILED
+        return _NO
     return 0
 
 
@@ -111,14 +114,14 @@ def run_reload(given: argparse.Namespace) -> int:
         _, answer = Client.find(given.config, given.admin).post("/-/reload", {"yes": given.yes})
     except Unreachable as problem:
         complain(str(problem), hint=problem.hint)
-        return _FAILED
+        return _NOBODY
     if answer.get("ok"):
         count = answer["routes"]
         print(f"strangler: generation {answer['generation']}, {count} route{'s' * (count != 1)}")
         return 0
     for line in answer.get("text") or [answer.get("error")]:
         print(line, file=sys.stderr)
-    return _REFUSED
+    return _NO
 
 
 def _running(folder: Path) -> dict[str, Any]:
@@ -129,7 +132,8 @@ def _running(folder: Path) -> dict[str, Any]:
             return told
         except (OSError, KeyError, ValueError):
             pass
-    raise _Refused(f"no site runs with the state folder {folder}")
+    hint = "say which site with --config FILE"
+    raise Unreachable(f"no site runs with the state folder {folder}", hint)
 
 
 def _count(text: str) -> int:

@@ -103,10 +103,10 @@ def run_status(given: argparse.Namespace) -> int:
 
 
 def _status_lines(told: Mapping[str, Any], *, colours: bool) -> Iterator[str]:
-    workers = len(told.get("workers", ()))
+    workers, routes = len(told.get("workers", ())), told["routes_total"]
     yield clean(
-        f"{told['site']['title']} · generation {told['generation']} · {workers} workers · "
-        f"{told['routes_total']} routes"
+        f"{told['site']['title']} · generation {told['generation']} · "
+        f"{workers} worker{'s' * (workers != 1)} · {routes} route{'s' * (routes != 1)}"
     )
     yield ""
     for one in told["answers"]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -228,6 +229,25 @@ def test_sockets_of_systemd_are_served_and_kept_over_an_upgrade(legacy, tmp_path
             process.stderr.close()
 
 
+def test_a_log_of_json_has_no_line_of_another_form(legacy, tmp_path):
+    (tmp_path / "routes.yaml").write_text(text(legacy, drain="1s"))
+    command = [sys.executable, "-c", SERVE, "serve", "--config", "routes.yaml", "--log", "json"]
+    command += ["--listen", "127.0.0.1:0", "--admin", "none", "--workers", "1"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        events = []
+        for line in process.stderr:
+            events.append(json.loads(line))
+            if events[-1]["event"] == "site.serving":
+                process.terminate()
+    serving = next(one for one in events if one["event"] == "site.serving")
+    assert serving["listen"].startswith("http://127.0.0.1:")
+    assert (serving["workers"], serving["routes"], serving["generation"]) == (1, 1, 1)
+    assert events[-1]["event"] == "stop.draining"
+
+
 SERVE = """
 import sys
 from strangler.cli import main
@@ -268,11 +288,13 @@ def test_the_commands_upgrade_and_reload(legacy):
         assert done.stdout == "strangler: generation 1, 1 route\n"
         edge.config.write_text("version: 2\n")
         done = command(edge, "reload")
-        assert done.returncode == 2
+        assert done.returncode == 1  # the answer is no
         assert "routes.yaml:1:10: S112" in done.stderr
-    done = command(edge, "reload")
-    assert done.returncode == 1
-    assert "no site runs" in done.stderr
+    for verb in ("reload", "upgrade", "status"):
+        done = command(edge, verb)
+        assert done.returncode == 2, verb  # there is nobody to ask
+        assert "no site runs" in done.stderr
+        assert "hint: " in done.stderr
 
 
 def test_an_upgrade_while_the_file_is_broken_goes_on_with_the_last_good_one(legacy):
