@@ -163,7 +163,7 @@ class Load:
             with self._changed:
                 self.answers.append((began, time.monotonic(), name))
                 self._changed.notify_all()
-            closing = (response.get("connection") or "").lower() == "close"
+            closing = b"close" in response.tokens("Connection")
             if not keep or closing:
                 client.close()
                 client = None
