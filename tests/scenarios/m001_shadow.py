@@ -35,8 +35,15 @@ class Site:
         self.edge, self.legacy, self.service = edge, legacy, service
 
     def counts(self, route):
-        _, told = self.edge.admin_json("/-/parity")
-        return told["routes"].get(route, {})
+        found = {}
+
+        def says() -> bool:  # a worker that is too busy for it is asked again
+            _, told = self.edge.admin_json("/-/parity")
+            found.update(told["routes"].get(route, {}))
+            return not told["silent"]
+
+        until(says)
+        return found
 
     def settled(self, route, shadowed, **expected):
         """Wait until *shadowed* copies are over; return the counts, which add up."""

@@ -55,9 +55,18 @@ def pair(site, target, one, other, **fields):
 
 
 def told(edge, route):
-    status, document = edge.admin_json(f"/-/parity?route={route}")
-    assert status == 200, document
-    return document
+    """Return what all workers have counted; one that is too busy to say is asked again."""
+    found = {}
+
+    def all_say() -> bool:
+        status, document = edge.admin_json(f"/-/parity?route={route}")
+        assert status == 200, document
+        found.clear()
+        found.update(document)
+        return not document["silent"]
+
+    until(all_say)
+    return found
 
 
 def run(edge, *arguments):
