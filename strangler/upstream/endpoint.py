@@ -209,27 +209,48 @@ class Endpoint:
 
     async def _open(self) -> UpstreamConnection:
         if self.address.unix is not None:
-            _, connection = await self._loop.create_unix_connection(
-                self._protocol,
-                self.address.unix,
-                ssl=self._ssl,
-                server_hostname=self._server_name if self._ssl is not None else None,
+            transport, connection = await self._loop.create_unix_connection(
+                self._protocol, self.address.unix
             )
-            return cast(UpstreamConnection, connection)
+            return await self._secured(transport, cast(UpstreamConnection, connection))
         addresses = await self._resolve()
         if len(addresses) == 1:
             return await self._connect_to(addresses[0])
         return await self._race(addresses)
 
     async def _connect_to(self, address: str) -> UpstreamConnection:
-        _, connection = await self._loop.create_connection(
-            self._protocol,
-            address,
-            self.address.port,
-            ssl=self._ssl,
-            server_hostname=self._server_name if self._ssl is not None else None,
+        transport, connection = await self._loop.create_connection(
+            self._protocol, address, self.address.port
         )
-        return cast(UpstreamConnection, connection)
+        return await self._secured(transport, cast(UpstreamConnection, connection))
+
+    async def _secured(
+        self, transport: asyncio.Transport, connection: UpstreamConnection
+    ) -> UpstreamConnection:
+        """Speak TLS on *transport*, where the endpoint does.
+
+        The loop could do it while it connects. But where nobody waits any more inside such a
+        handshake, uvloop writes to the transport that it has closed, and holds on to 50 KiB until
+        the minute is over that a handshake may take.
+        """
+        if self._ssl is None:
+            return connection
+        if transport.is_closing():
+            raise ConnectionResetError
+        try:
+            secure = await self._loop.start_tls(
+                transport,
+                cast(asyncio.Protocol, connection),
+                self._ssl,
+                server_hostname=self._server_name,
+            )
+        except BaseException:
+            transport.abort()
+            raise
+        if secure is None:  # closed meanwhile
+            raise ConnectionResetError
+        connection.connection_made(secure)
+        return connection
 
     def _protocol(self) -> asyncio.Protocol:
         return cast(asyncio.Protocol, UpstreamConnection(self))

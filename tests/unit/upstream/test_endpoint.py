@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
 import threading
@@ -434,6 +435,59 @@ def test_who_no_longer_waits_leaves_no_attempt_behind(run, port) -> None:
                 await until(lambda: all(one.done() for one in others if "_race" in repr(one)
                                         or "_connect" in repr(one)))  # fmt: skip
                 assert end.inflight == 0
+
+    run(story())
+
+
+def server_flight(context: ssl.SSLContext, hello: bytes) -> bytes:
+    """Return what a TLS server answers to *hello*: with it a client has all that it waits for."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    incoming.write(hello)
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(incoming, outgoing, server_side=True).do_handshake()
+    return outgoing.read()
+
+
+def test_who_leaves_inside_a_handshake_leaves_nothing_behind(run, site_certificate) -> None:
+    """Else a stranger who asks and goes away costs the worker its memory, and fills its log."""
+    context = site_certificate.server()
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        told: list[Any] = []
+        loop.set_exception_handler(lambda _, about: told.append(about))
+        with contextlib.ExitStack() as open_, socket.create_server((ONE, 0)) as listener:
+            listener.setblocking(False)
+            port = listener.getsockname()[1]
+            end = Endpoint(
+                Address(url=f"https://{ONE}:{port}", scheme="https", host=ONE, port=port),
+                connect_timeout=30.0,
+                keepalive=Keepalive(),
+                tls=Tls(verify=False),
+            )
+
+            def held() -> int:
+                gc.collect()
+                made = [one for one in gc.get_objects() if isinstance(one, UpstreamConnection)]
+                return sum(one.endpoint is end for one in made)
+
+            for turns in range(8):
+                wanted = Wanted()
+                end.connect(wanted)
+                peer, _ = await loop.sock_accept(listener)
+                open_.enter_context(peer).setblocking(False)
+                hello = await loop.sock_recv(peer, 1 << 16)
+                await loop.sock_sendall(peer, server_flight(context, hello))
+                for _ in range(turns % 4):
+                    await asyncio.sleep(0)
+                end.forget(wanted)
+                del wanted
+            end.close()
+            # Far less than the minute that a handshake may take.
+            async with asyncio.timeout(20):
+                while held():
+                    await asyncio.sleep(0.05)
+            assert not told
 
     run(story())
 
