@@ -66,6 +66,7 @@ class Connection:
         "_eof",
         "_held",
         "_lingering",
+        "_read_over",
         "_taken",
         "_tunnel",
         "busy",
@@ -97,6 +98,7 @@ class Connection:
         self._eof = False
         self._held = False
         self._lingering = False
+        self._read_over = False
         self._taken = 0
         self._tunnel = False
 
@@ -151,6 +153,7 @@ class Connection:
         The wait for the next request goes on all the while; it begins anew with the next tick
         where *known* has answered.
         """
+        self._read_over = False
         try:
             wire = known.answer(self)
         except Exception:  # a bug: the request is read, and fails or not, as any other
@@ -377,7 +380,9 @@ class Connection:
         The first *seen* bytes have been looked at before: a head that comes byte by byte costs
         no more than its length.
         """
-        if data[:2] == b"\r\n":  # RFC 9112 §2.2: one empty line before a request is read over
+        if data[:2] == b"\r\n" and not self._read_over:
+            # RFC 9112 §2.2: one empty line before a request is read over, however it comes.
+            self._read_over = True
             data = data[2:]
             if not data:
                 self._buffer = b""
@@ -429,6 +434,7 @@ class Connection:
 
     def _begin(self, raw: bytes, rest: bytes = b"") -> None:
         """Read the head *raw* and hand its request to the application."""
+        self._read_over = False
         server = self.server
         try:
             head = RequestHead.parse(raw)
