@@ -47,6 +47,8 @@ _IN_KERNEL: Final = 16 << 10
 #: Seconds of silence, twice in a row, after which a reader that closed its sending side counts as
 #: gone. Once may be the loop's own: whoever is late strikes before reading what has come meanwhile.
 _HALF_CLOSED: Final = 0.25
+#: Seconds that an idle connection stays open in a drain, so that a request under way arrives.
+LAST_MOMENT: Final = 1.0
 #: Seconds in which a request is on its way that was sent before its reader saw us close.
 _CROSSING: Final = 1.0
 
@@ -66,7 +68,9 @@ class Connection:
         "_eof",
         "_held",
         "_lingering",
+        "_promised",
         "_read_over",
+        "_sent_before",
         "_taken",
         "_tunnel",
         "busy",
@@ -98,7 +102,9 @@ class Connection:
         self._eof = False
         self._held = False
         self._lingering = False
+        self._promised = False
         self._read_over = False
+        self._sent_before = 0
         self._taken = 0
         self._tunnel = False
 
@@ -253,7 +259,7 @@ class Connection:
         if self._body is not None:
             # Answered before the body had been sent: the rest is read away, not parsed.
             self.linger()
-        elif not self.keep_alive:
+        elif not self.keep_alive and not self._promised:
             if self._buffer or self._held:
                 self.linger()
             else:
@@ -267,6 +273,9 @@ class Connection:
         else:
             self.busy = False
             self.server.waits_idle.touch(self)
+            if self._promised:
+                self.server.loop.call_later(LAST_MOMENT, self.part)
+        self._promised = False
 
     def start_tunnel(self) -> bytes:
         """Stop being HTTP: from now on bytes go to the receiver as they come.
@@ -309,6 +318,15 @@ class Connection:
             self.server.loop.call_later(_TLS_CLOSE, self.close)
         else:
             self.transport.close()
+
+    def drain(self) -> None:
+        """Keep the connection for no further request than its reader may count on.
+
+        An answer that has begun has told its reader already that the connection stays: the next
+        request is answered, too, and that answer says that it was the last.
+        """
+        self._promised = self.keep_alive and self.busy and self.written > self._sent_before
+        self.keep_alive = False
 
     def part(self) -> None:
         """Close our side of an idle connection in a drain, and the whole of it a moment later.
@@ -363,6 +381,7 @@ class Connection:
     def begin(self, head: RequestHead, asked: Asked) -> None:
         """Hand the request *head* to *asked*; its body, if it has one, is still to come."""
         self.busy = True
+        self._sent_before = self.written
         try:
             self.receiver = asked.request(self, head)
         except Exception:  # a bug: this reader gets a 500, the others don't notice

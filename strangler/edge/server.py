@@ -22,14 +22,12 @@ from tornado.netutil import bind_sockets
 from strangler.clock import Ticker, Waits
 from strangler.config.snapshot import Limits
 from strangler.edge.application import Application
-from strangler.edge.http1 import Connection
+from strangler.edge.http1 import LAST_MOMENT, Connection
 
 #: Seconds that a reader has to take the rest after we stopped listening to it.
 _LINGER: Final = 2.0
 #: Seconds that connections which were cut have to end.
 _GOODBYE: Final = 2.0
-#: Seconds that an idle connection stays open in a drain, so that a request under way arrives.
-_DRAIN_IDLE: Final = 1.0
 
 
 class Server:
@@ -173,16 +171,17 @@ class Server:
     def start_drain(self) -> None:
         """Take no new request on any connection once its running one is answered.
 
-        An idle connection gets a moment: the request that its reader may just be sending is
-        answered, and told to close.
+        An idle connection gets a moment, and so does one whose running answer was begun without
+        `Connection: close`: the request that its reader may just be sending is answered, and told
+        to close.
         """
         if self.draining:
             return
         self.draining = True
         self.stop()
         for connection in self.open:
-            connection.keep_alive = False
-        self.loop.call_later(_DRAIN_IDLE, self._close_idle)
+            connection.drain()
+        self.loop.call_later(LAST_MOMENT, self._close_idle)
 
     async def drained(self, timeout: float) -> bool:
         """Wait until every connection has ended, at most *timeout* seconds; tell whether it has."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from scenarios.load import Load, named, origin
 
-from strangler.testing import Edge, RawClient, Upstream, configuration, until, wait
+from strangler.testing import Edge, RawClient, Upstream, build, configuration, until, wait
 
 ASK = b"GET /page?n=%d HTTP/1.1\r\nHost: www.example.com\r\n\r\n"
 
@@ -109,6 +109,35 @@ def test_a_drain_that_takes_too_long_is_cut(legacy):
         assert "drain.cut connections=1" in edge.log
         client.close()
         release.set()
+
+
+def test_who_was_promised_a_kept_connection_before_a_drain_is_answered_once_more(legacy):
+    """Its answer had begun without `Connection: close`; what came next was met by a reset."""
+    release = threading.Event()
+    begun = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na"
+    legacy.on("/begun", lambda to: to.send(begun), wait(release), lambda to: to.send(b"b"))
+    with (
+        Edge(text(legacy, drain="30s"), workers=1) as edge,
+        edge.client() as ahead,
+        edge.client() as silent,
+        edge.client() as idle,
+    ):
+        ready(edge)
+        for client in (ahead, silent):
+            client.send(build("GET", "/begun"))
+            assert client.read_head().get("Connection") is None
+        ahead.send(ASK % 1)
+        edge.signal(signal.SIGTERM)
+        idle.expect_closed()  # the moment that idle ones have is over
+        release.set()
+        assert ahead.read().text == silent.read().text == "ab"
+        answer = ahead.read().expect(200)
+        assert answer.text == "legacy /page?n=1"
+        assert answer.get("Connection") == b"close"
+        for client in (ahead, silent):
+            client.expect_closed()
+            assert not client.was_reset
+        assert edge.process.wait(60) == 0
 
 
 def test_a_killed_worker_costs_only_what_it_had_in_hand(legacy):
