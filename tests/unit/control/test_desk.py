@@ -69,9 +69,10 @@ def run(story) -> Any:
     return asyncio.run(story())
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def hurried(monkeypatch):
-    monkeypatch.setattr(desk, "PATIENCE", 0.2)
+    """Wait a second for who says nothing: long enough for all who do say something."""
+    monkeypatch.setattr(desk, "PATIENCE", 1.0)
 
 
 def test_one_tells_the_stores_and_then_all_their_memories():
@@ -102,7 +103,7 @@ def test_a_dead_writer_is_replaced_by_another():
 
 
 @pytest.mark.parametrize("how", [lambda order: None, lambda order: {"error": "a bug"}])
-def test_who_has_not_taken_it_is_named(how):
+def test_who_has_not_taken_it_is_named(how, hurried):
     async def story():
         async with site() as (front, workers):
             workers[1].answers = how
@@ -126,7 +127,7 @@ def test_a_store_that_is_away_is_named():
     run(story)
 
 
-def test_nobody_there():
+def test_nobody_there(hurried):
     async def story():
         async with site(1) as (front, workers):
             workers[0].answers = lambda order: None
