@@ -24,8 +24,9 @@ BESIDE = [sys.executable, "tests/servers/run.py"]
 #: What is run on the sources too: the tests of what else runs compiled, and all that put something
 #: in the place of what compiled modules call each other by (marked so).
 SOURCES = [
-    *(f"tests/unit/{room}" for room in ("bench", "edge", "exchange", "observe", "resilience")),
-    *(f"tests/unit/{room}" for room in ("routing", "upstream", "wire", "test_clock.py")),
+    *(f"tests/unit/{room}" for room in ("bench", "cache", "edge", "exchange", "observe")),
+    *(f"tests/unit/{room}" for room in ("resilience", "routing", "upstream", "wire")),
+    "tests/unit/test_clock.py",
     *(f"tests/scenarios/{story}.py" for story in ("g005_apart", "r203_seams")),
 ]
 

@@ -33,7 +33,7 @@ _DIGITS: Final = re.compile(rb"[0-9]+")
 LifetimeSource = Literal["s-maxage", "max-age", "expires", "route", "heuristic", "none"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Lifetime:
     """A freshness lifetime in seconds >= 0 and what said so; `none` means that nothing did."""
 
@@ -46,7 +46,7 @@ class Lifetime:
         return self.source in ("s-maxage", "max-age", "expires")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Windows:
     """How many seconds after its life a response may be served stale, and whether ever.
 

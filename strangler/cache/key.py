@@ -41,7 +41,7 @@ TRACKING_PREFIXES: Final = (b"utm_", b"mtm_", b"pk_", b"piwik_", b"matomo_")
 _ENCODED: Final = re.compile(rb"[%+]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Keying:
     """A route's way to make keys, worked out once from its KeyPolicy."""
 

@@ -12,7 +12,7 @@ from strangler.cache.policy import CachePolicy
 from strangler.wire.head import Fields, RequestHead
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Steering:
     """A request's directives (§5.2.1); what is absent or malformed is None and changes nothing."""
 

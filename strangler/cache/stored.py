@@ -9,7 +9,7 @@ from strangler.cache.fields import block
 from strangler.wire.head import Fields
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Span:
     """Which bytes of a representation are held: both ends count; `complete` is its length."""
 
@@ -21,7 +21,7 @@ class Span:
         return self.last - self.first + 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Stored:
     """What is kept of a response, all but its body; instants are seconds of wall time.
 

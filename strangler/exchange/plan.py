@@ -62,7 +62,7 @@ _READING: Final = frozenset((b"GET", b"HEAD"))
 _MOST_TOLD: Final = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Cached:
     """What a route that caches needs at run time.
 
@@ -80,7 +80,7 @@ class Cached:
     tally: Tally
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Copying:
     """What is copied to the other side: *share* of the safe requests, in hundredths of a percent.
 
@@ -108,7 +108,7 @@ class Standing:
         self.latencies: dict[str, Latency] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A route at run time.
 
@@ -210,6 +210,9 @@ class View:
     """Everything that an exchange needs of one generation."""
 
     __slots__ = (
+        "_changed",
+        "_snapshot",
+        "_ticker",
         "any_host",
         "counts",
         "folder",
@@ -228,6 +231,8 @@ class View:
         "wildcards",
     )
 
+    _snapshot: Snapshot
+
     def __init__(
         self,
         snapshot: Snapshot,
@@ -239,6 +244,10 @@ class View:
         changed: Callable[[], None],
         overrides: Overrides = NO_OVERRIDES,
     ) -> None:
+        former = before if before is not None and before._snapshot is snapshot else None
+        self._snapshot = snapshot
+        self._ticker = ticker
+        self._changed = changed
         self.generation = snapshot.generation
         self.table: Table[Route] = snapshot.table
         self.limits = snapshot.limits
@@ -253,8 +262,14 @@ class View:
         self.counts = counts
         self.overrides = overrides
         self.folder = Path(snapshot.root).parent
-        self.pages = _pages(snapshot.routes)
-        hold(upstreams.values(), overrides)
+        every, keys = True, frozenset[str]()
+        if former is None:
+            self.pages = _pages(snapshot.routes)
+        else:
+            self.pages = former.pages
+            every, keys = _differing(overrides, former.overrides)
+        if every:
+            hold(upstreams.values(), overrides)
         known = before.standings if before is not None else {}
         self.standings: dict[Hashable, Standing] = {}
         self.plans: dict[Route, Plan] = {}
@@ -262,7 +277,10 @@ class View:
             same = _sameness(route)
             standing = known.get(same) or _standing(route, upstreams, ticker, changed)
             self.standings[same] = standing
-            self.plans[route] = self._plan(route, standing)
+            if former is None or every or route.key in keys:
+                self.plans[route] = self._plan(route, standing)
+            else:
+                self.plans[route] = former.plans[route]
 
     def under(self, overrides: Overrides) -> View:
         """Return this generation under other *overrides*.
@@ -270,24 +288,10 @@ class View:
         Only the plans of which they say something else are made anew: whatever a route counts,
         keeps or has under way goes on.
         """
-        different = overrides.differences(self.overrides)
-        other = View.__new__(View)
-        for name in View.__slots__:
-            setattr(other, name, getattr(self, name))
-        other.overrides = overrides
-        if not different:
-            return other
-        subjects = [scope_of(subject) for subject in different]
-        keys = {name for scope, name in subjects if scope == "route"}
-        every = any(scope != "route" for scope, _ in subjects)
-        if every:
-            hold(self.upstreams.values(), overrides)
-        plans = dict(self.plans)
-        for route in plans:
-            if every or route.key in keys:
-                plans[route] = other._plan(route, self.standings[_sameness(route)])
-        other.plans = plans
-        return other
+        return View(
+            self._snapshot, self.upstreams, self.counts,
+            ticker=self._ticker, before=self, changed=self._changed, overrides=overrides,
+        )  # fmt: skip
 
     def _plan(self, route: Route, standing: Standing) -> Plan:
         overrides = self.overrides
@@ -351,6 +355,13 @@ class View:
     def everyone(self) -> Iterable[Upstream]:
         """Return all upstreams."""
         return self.upstreams.values()
+
+
+def _differing(overrides: Overrides, former: Overrides) -> tuple[bool, frozenset[str]]:
+    """Tell whether *overrides* say another thing than the *former* of all routes, or of which."""
+    subjects = [scope_of(subject) for subject in overrides.differences(former)]
+    keys = frozenset([name for scope, name in subjects if scope == "route"])
+    return any(scope != "route" for scope, _ in subjects), keys
 
 
 def _pages(routes: Iterable[Route]) -> Mapping[str, bytes]:

@@ -60,6 +60,18 @@ def test_these_tests_run_what_was_compiled() -> None:
         assert module.__file__ and module.__file__.endswith(".so"), file
 
 
+def test_no_constant_is_a_tuple_that_begins_with_a_number() -> None:
+    """mypyc takes such a one for unset, at the first look that a function has at it."""
+    found = []
+    for file in listed():
+        for statement in ast.parse((ROOT / file).read_text()).body:
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.value, ast.Tuple):
+                first = statement.value.elts[0] if statement.value.elts else None
+                if isinstance(first, ast.Constant) and isinstance(first.value, int | float):
+                    found.append(f"{file}: {ast.unparse(statement)}")
+    assert found == []
+
+
 def test_an_edited_source_is_never_shadowed(package: Path) -> None:
     assert ask(package) == "compiled so"
     edited = package / "strangler" / "rollout" / "stage.py"  # its constants are in what is compiled

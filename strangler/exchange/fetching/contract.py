@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from mypy_extensions import mypyc_attr
+
 from strangler.errors import AttemptFailed
 from strangler.resilience.retry import Reason
 from strangler.upstream import Endpoint
@@ -94,6 +96,7 @@ class Sink(Protocol):
         """Learn that the request body may go on."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Asking:
     """What a sink does that asks without a body, and for no upgrade."""
 

@@ -128,6 +128,7 @@ def test_nonsense_leaves_what_is_in_force(given, tmp_path, caplog):
     assert [one.message for one in caplog.records] == ["overrides.unusable"]
 
 
+@pytest.mark.sources
 def test_a_set_that_fails_to_be_put_in_force_is_not_acknowledged_and_tried_again(
     tmp_path, monkeypatch, caplog
 ):
@@ -153,6 +154,7 @@ def test_a_set_that_fails_to_be_put_in_force_is_not_acknowledged_and_tried_again
     assert [one.message for one in caplog.records] == ["overrides.unusable", "overrides.failed"]
 
 
+@pytest.mark.sources
 def test_an_end_that_fails_is_tried_until_it_is_one(tmp_path, monkeypatch, caplog):
     async def story(edge: Edge) -> None:
         monkeypatch.setattr(in_force, "_AGAIN", 0.01)

@@ -22,6 +22,7 @@ from strangler.edge.http1 import Connection
 from strangler.edge.server import Server
 from strangler.exchange import Edge
 from strangler.exchange.caching.known import _MOST
+from strangler.exchange.relief import Relief
 from strangler.observe.access import AccessLog
 from strangler.observe.writer import Writer
 from strangler.rollout import Overrides
@@ -403,12 +404,17 @@ def test_a_known_pass_ends_the_connection_where_its_reader_wants_that(
     on_a_site(tmp_path, story)
 
 
-def test_a_known_pass_that_fails_is_answered_500(tmp_path, caplog):
+def test_a_known_pass_that_fails_is_answered_500(tmp_path, monkeypatch, caplog):
+    def broken(*_: object) -> bool:
+        raise RuntimeError("a bug")
+
     def story(site: Site) -> None:
         raw = b"GET /b HTTP/1.1\r\nHost: a.example\r\n\r\n"
         for _ in range(3):
             site.reader()[0].data_received(raw)
-        site.edge.known[raw]._plan = None  # type: ignore[union-attr]
+        assert raw in site.edge.known
+        monkeypatch.setattr(Relief, "lets_go", broken)
+        site.edge.short = 1
         connection, transport = site.reader()
         connection.data_received(raw)
         assert transport.sent[0].startswith(b"HTTP/1.1 500 ")
