@@ -223,6 +223,11 @@ class Connection:
             self.written += len(data)
             self.transport.write(data)
 
+    def write_interim(self, data: bytes) -> None:
+        """Send *data*, a 1xx: the answer itself has yet to begin."""
+        self.write(data)
+        self._sent_before = self.written
+
     def pause_reading(self) -> None:
         """Take no more of the request body, or of the tunnel, for now; its time limit stands still.
 
@@ -274,8 +279,7 @@ class Connection:
             self.busy = False
             self.server.waits_idle.touch(self)
             if self._promised:
-                self.server.loop.call_later(LAST_MOMENT, self.part)
-        self._promised = False
+                self._stay_a_moment()
 
     def start_tunnel(self) -> bytes:
         """Stop being HTTP: from now on bytes go to the receiver as they come.
@@ -381,6 +385,7 @@ class Connection:
     def begin(self, head: RequestHead, asked: Asked) -> None:
         """Hand the request *head* to *asked*; its body, if it has one, is still to come."""
         self.busy = True
+        self._promised = False
         self._sent_before = self.written
         try:
             self.receiver = asked.request(self, head)
@@ -530,8 +535,14 @@ class Connection:
             self._release()
         if not self.busy and self._eof:
             self.close()
-        elif not data:
+        elif not self.busy and not self._buffer:
             self.server.waits_idle.start(self)
+            if self._promised:
+                self._stay_a_moment()
+
+    def _stay_a_moment(self) -> None:
+        """Leave an idle connection open in a drain, as its reader was told, but not for long."""
+        self.server.loop.call_later(LAST_MOMENT, self.part)
 
     # Time.
 

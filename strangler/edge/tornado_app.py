@@ -117,7 +117,7 @@ class TornadoConnection(HTTPConnection):
             self.body_failed(RequestRejected(413, "request body: too large"))
             return False
         if head.fields.expect and self._connection.reading_body:
-            self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._connection.write_interim(b"HTTP/1.1 100 Continue\r\n\r\n")
         if waiting is not None:
             self._feed(waiting)
         if not self._connection.reading_body:

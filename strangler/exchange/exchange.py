@@ -335,7 +335,7 @@ class Exchange:
 
     def interim(self, head: ResponseHead) -> None:
         if self._head.version == 11 and not self._over:
-            self._connection.write(
+            self._connection.write_interim(
                 b"HTTP/1.1 %d %b%b\r\n\r\n" % (head.status, head.reason, response_block(head))
             )
 

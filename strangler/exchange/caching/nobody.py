@@ -49,6 +49,9 @@ class Nobody:
     def write(self, data: bytes) -> None:
         """Drop *data*."""
 
+    def write_interim(self, data: bytes) -> None:
+        """Drop *data*."""
+
     def response_ended(self) -> None:
         """Have no further request."""
         self.ended.set()

@@ -577,6 +577,67 @@ def test_in_a_drain_who_runs_is_told_to_close_and_who_idles_is_closed(loop):
     scene.ticker.stop()
 
 
+def test_an_empty_line_behind_a_promised_answer_leaves_no_connection_open(loop):
+    scene = Scene(loop)
+    scene.feed(GET % 1)
+    scene.connection.write(b"A")
+    scene.server.start_drain()
+    loop.run_until_complete(asyncio.sleep(1.1))
+    scene.feed(b"\r\n")
+    scene.connection.response_ended()
+    loop.run_until_complete(asyncio.sleep(1.1))
+    assert scene.transport.eof
+    scene.ticker.stop()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_slow_reader_who_was_promised_a_kept_connection_has_a_moment_and_no_more(loop, ended):
+    scene = Scene(loop)
+    scene.feed(GET % 1)
+    scene.connection.write(b"A")
+    scene.connection.pause_writing()
+    if ended:
+        scene.connection.response_ended()
+    scene.server.start_drain()
+    loop.run_until_complete(asyncio.sleep(1.1))  # the moment of who idled when it began
+    if not ended:
+        scene.connection.response_ended()
+    scene.connection.resume_writing()
+    scene.turn()
+    assert scene.waiting == {"idle"} and not scene.transport.eof
+    loop.run_until_complete(asyncio.sleep(1.1))
+    assert scene.transport.eof
+    scene.ticker.stop()
+
+
+def test_what_was_promised_before_a_drain_is_one_answer_more(loop):
+    scene = Scene(loop)
+    scene.feed(GET % 1)
+    scene.connection.write(b"A")
+    scene.connection.pause_writing()
+    scene.connection.response_ended()
+    scene.server.start_drain()
+    scene.connection.resume_writing()
+    scene.turn()
+    scene.feed(GET % 2)
+    assert not scene.connection.keep_alive
+    scene.app.answer()
+    assert scene.app.told == [b"/1", "pause", b"/2"]
+    assert scene.transport.closing
+    scene.ticker.stop()
+
+
+def test_an_interim_response_promises_nothing(loop):
+    scene = Scene(loop)
+    scene.feed(GET % 1)
+    scene.connection.write_interim(b"100")
+    scene.server.start_drain()
+    scene.app.answer()
+    assert scene.transport.sent == b"100A"
+    assert scene.transport.closing
+    scene.ticker.stop()
+
+
 def test_drained_when_the_last_has_gone(loop):
     scene = Scene(loop)
     loop.call_soon(scene.connection.connection_lost, None)
