@@ -18,6 +18,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Literal
 
 from strangler.cache.tiers.health import Health
@@ -57,7 +58,8 @@ class Follower:
         self._failed_at = float("-inf")
         self._look = asyncio.Event()
         self._catching: asyncio.Task[None] | None = None
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._small = 0  # of those that run
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -150,13 +152,18 @@ class Follower:
 
         None where there is too much.
         """
-        if len(self._running) >= MOST_WRITES and not small:
+        if not small and len(self._running) - self._small >= MOST_WRITES:
             work.close()
             return None
         task = asyncio.create_task(work)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._small += small
+        task.add_done_callback(partial(self._ran, small))
         return task
+
+    def _ran(self, small: bool, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        self._small -= small
 
     def failed(self, side: Side, error: Exception, *, hard: bool = False) -> None:
         """Count a failure of the store and leave it alone where they are many."""

@@ -135,3 +135,23 @@ def test_what_is_dropped_while_too_much_is_written_is_dropped_all_the_same(tmp_p
             await copies.ladder.close()
 
     asyncio.run(story())
+
+
+def test_what_holds_nothing_in_memory_takes_no_put_its_place(tmp_path: Path) -> None:
+    """The end of a lease waits for the put that it was taken for: each put has one behind it."""
+
+    async def story() -> None:
+        copies = shared(tmp_path)
+        await copies.ladder.start()
+        try:
+            tier = copies.below[0][1]
+            gate = asyncio.Event()
+            for _ in range(MOST_WRITES):
+                assert tier.spawn(gate.wait()) is not None
+                assert tier.spawn(gate.wait(), small=True) is not None
+            assert tier.spawn(gate.wait()) is None
+            gate.set()
+        finally:
+            await copies.ladder.close()
+
+    asyncio.run(story())
