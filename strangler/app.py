@@ -322,8 +322,8 @@ class _Site:
                 self.state.folder = Path(self.bundle).parent
                 self.rejected = None
         elif message.get("kind") == "certificate":
-            # A worker has taken up a renewed pair: one that is forked while the next renewal is
-            # half done begins with it.
+            # A worker has loaded its pairs, maybe renewed: one that is forked while the next
+            # renewal is half done begins with them.
             for pair in self.certificates:
                 with contextlib.suppress(OSError, ssl.SSLError):
                     self.certificates[pair] = tls.make_context(pair)

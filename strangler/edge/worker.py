@@ -225,8 +225,9 @@ class Worker:
                 )
                 servers.append((server, sock, context))
         if certificates:
-            replaced = partial(self._link.send, {"kind": "certificate"})
-            self._keep(tls.keep_fresh(certificates.values(), replaced))
+            loaded = partial(self._link.send, {"kind": "certificate"})
+            loaded()  # it may be newer than what this worker was forked with
+            self._keep(tls.keep_fresh(certificates.values(), loaded))
         return servers
 
     async def _drain(

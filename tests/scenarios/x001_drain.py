@@ -507,7 +507,9 @@ def test_a_renewed_certificate_is_served_without_a_restart(legacy, tmp_path):
         assert edge.get("/page").text == "legacy /page"
 
 
-def test_a_broken_certificate_keeps_no_worker_from_being_replaced(legacy, tmp_path):
+@pytest.mark.parametrize("who", ["one-that-serves", "one-that-begins"])
+def test_a_broken_certificate_keeps_no_worker_from_being_replaced(legacy, tmp_path, who):
+    """*who*: which worker takes up the renewed pair that the last one goes on with."""
     from strangler.testing import certificate
 
     for name in ("old", "new"):
@@ -517,12 +519,17 @@ def test_a_broken_certificate_keeps_no_worker_from_being_replaced(legacy, tmp_pa
     files = str(old.cert)
     with Edge(text(legacy), workers=1, tls=old) as edge:
         ready(edge)
+        first = workers(edge)[0]
+        if who == "one-that-begins":
+            os.kill(first, signal.SIGSTOP)  # it sees nothing of the renewal
         os.replace(new.key, old.key)
         old.cert.write_bytes(new.cert.read_bytes())
-        edge.wait_log(f"worker 1: tls.reloaded file={files}")
-        # The supervisor learns of it before it learns that this worker leaves.
-        first = workers(edge)[0]
-        os.kill(first, signal.SIGTERM)
+        if who == "one-that-begins":
+            os.kill(first, signal.SIGKILL)
+        else:
+            edge.wait_log(f"worker 1: tls.reloaded file={files}")
+            # The supervisor learns of it before it learns that this worker leaves.
+            os.kill(first, signal.SIGTERM)
         until(lambda: gone(first) and workers(edge).get(0, first) != first)
         old.cert.write_text("nonsense")  # as a renewal does that fails half-way
         edge.wait_log("tls.rejected")
