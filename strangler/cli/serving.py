@@ -15,7 +15,7 @@ from strangler.cli.output import complain
 from strangler.control.client import Client, Unreachable, state_folder
 from strangler.control.state import noted
 
-#: Exit codes: it can't be done now; the configuration is refused.
+#: Exit codes: the answer is no, or none came in time; there is nobody to ask.
 _NO, _NOBODY = 1, 2
 
 

@@ -121,8 +121,8 @@ class Store(Protocol):
     ) -> bool | None:
         """Lease *key* for *seconds*; None where somebody else has it.
 
-        Else whether something is kept of *key* by then, where that is to be had for nothing; what
-        has been *seen* of it, and is there still, doesn't count.
+        Else whether another look is worth while, where that is to be had for nothing: what has been
+        *seen* is no longer there as it was, or, where that was nothing, something is kept of *key*.
         """
 
     async def give(self, key: bytes, token: bytes) -> None:

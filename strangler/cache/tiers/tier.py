@@ -54,8 +54,9 @@ class Copy(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """The right to fetch something alone. token: for `Tier.release` · kept: something that the
-    taker had not seen was kept of it by then, maybe by who had it before.
+    """The right to fetch something alone. token: for `Tier.release` · kept: another look is worth
+    while, for something was kept of it by then, maybe by who had it before, or in the place of
+    what its taker had seen.
     """
 
     token: bytes
