@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
+from scenarios.story import said_by_all
 
 from strangler.testing import (
     Edge,
@@ -35,15 +36,7 @@ class Site:
         self.edge, self.legacy, self.service = edge, legacy, service
 
     def counts(self, route):
-        found = {}
-
-        def says() -> bool:  # a worker that is too busy for it is asked again
-            _, told = self.edge.admin_json("/-/parity")
-            found.update(told["routes"].get(route, {}))
-            return not told["silent"]
-
-        until(says)
-        return found
+        return said_by_all(self.edge, "/-/parity")["routes"].get(route, {})
 
     def settled(self, route, shadowed, **expected):
         """Wait until *shadowed* copies are over; return the counts, which add up."""

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from scenarios.story import said_by_all
 
 from strangler.testing import Edge, Upstream, close, configuration, respond, until
 
@@ -55,18 +56,7 @@ def pair(site, target, one, other, **fields):
 
 
 def told(edge, route):
-    """Return what all workers have counted; one that is too busy to say is asked again."""
-    found = {}
-
-    def all_say() -> bool:
-        status, document = edge.admin_json(f"/-/parity?route={route}")
-        assert status == 200, document
-        found.clear()
-        found.update(document)
-        return not document["silent"]
-
-    until(all_say)
-    return found
+    return said_by_all(edge, f"/-/parity?route={route}")
 
 
 def run(edge, *arguments):

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from scenarios.story import cached, purge, warm
+from scenarios.story import cached, purge, said_by_all, warm
 from servers.redis import Redis
 
 from strangler.testing import Edge, RawClient, Upstream, respond, until
@@ -54,15 +54,8 @@ def often(edge: Edge, path: str, count: int = 40) -> None:
 
 
 def counted(edge: Edge) -> dict[str, Any]:
-    """Return what became of each route's requests, once no worker is too busy to say."""
-    told: dict[str, Any] = {}
-
-    def all_say() -> bool:
-        told.update(edge.admin_json("/-/cache/counters")[1])
-        return told["silent"] == []
-
-    until(all_say)
-    return dict(told["routes"])
+    """Return what became of each route's requests."""
+    return dict(said_by_all(edge, "/-/cache/counters")["routes"])
 
 
 def run(edge: Edge, *words: str) -> subprocess.CompletedProcess[str]:

@@ -604,6 +604,21 @@ def kept_below(edge: Edge, path: str, tier: str = "shared") -> None:
     until(lambda: tier in _tiers_with(edge, path), what=f"a copy of {path} in {tier}")
 
 
+def said_by_all(edge: Edge, path: str) -> Any:
+    """Return what all workers have to say to *path*; one that is too busy for it is asked again."""
+    told: dict[str, Any] = {}
+
+    def all_say() -> bool:
+        status, document = edge.admin_json(path)
+        assert status == 200, document
+        told.clear()
+        told.update(document)
+        return not document["silent"]
+
+    until(all_say, what=f"a word of each worker to {path}")
+    return told
+
+
 def _tiers_with(edge: Edge, path: str) -> set[str]:
     """Return the tiers that have a copy of *path*."""
     _, told = edge.admin_json(f"/-/cache?url=http://www.example.com{path}")
