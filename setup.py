@@ -13,6 +13,7 @@ run. `strangler/__init__.py` says which of the two does.
 
 import os
 import runpy
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from setuptools import setup
@@ -89,6 +90,8 @@ def extensions() -> list:
     )
     for extension in made:
         extension.optional = True
+        # The warnings are about mypyc's C, and to look for them takes longer than to compile it.
+        extension.extra_compile_args.append("-Wno-all")
     return made
 
 
@@ -99,8 +102,9 @@ class BuildExtensions(build_ext):
         folder = ROOT if self.inplace else Path(self.build_lib)
         stamp = folder / "strangler" / "compiled.sha256"
         made = [Path(self.get_ext_fullpath(each.name)) for each in self.extensions]
-        built = [Path(self.build_lib, self.get_ext_filename(each.name)) for each in self.extensions]
-        for former in (stamp, *made, *built):  # of a build that fails nothing older is left
+        # Of a build that fails nothing older is left, nor of what is compiled no longer.
+        modules = f"strangler/**/*{EXTENSION_SUFFIXES[0]}"
+        for former in (stamp, *folder.glob(modules), *Path(self.build_lib).glob(modules)):
             former.unlink(missing_ok=True)
         super().run()
         if not all(each.exists() for each in made):

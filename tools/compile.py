@@ -43,7 +43,7 @@ def main() -> int:
     if lacks := missing():
         LOG.write_text(lacks + "\n")
         return 1
-    print("compiling what every request passes through; this takes two minutes, once", flush=True)
+    print("compiling what every request passes through; this takes a minute, once", flush=True)
     with LOG.open("w") as log:
         environment = {**os.environ, "STRANGLER_COMPILE": "1"}
         subprocess.call(MAKE, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)

@@ -83,6 +83,15 @@ class Lookup(NamedTuple):
         """
         return self.stored is not None and found.received < self.stored.received
 
+    def outdated_by(self, new: Stored) -> Stored | None:
+        """Return the variant that *new* has proved unsuitable, None where it just replaces it.
+
+        It was asked about and not confirmed (RFC 9111 §4.3.3). One of another Vary would go on
+        being selected, and be stale.
+        """
+        old = self.stored
+        return old if old is not None and old.selecting != new.selecting else None
+
 
 def decide(
     variants: Sequence[Stored],

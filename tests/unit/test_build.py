@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from importlib import import_module
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,24 @@ def test_modules_without_their_stamp_are_not_believed(package: Path) -> None:
 
 def test_the_sources_run_where_somebody_says_so(package: Path) -> None:
     assert ask(package, "sources") == "sources py"
+
+
+def test_a_build_leaves_nothing_of_one_before(package: Path) -> None:
+    """A module that is no longer compiled would be loaded, and find others than it was made for."""
+    suffix = EXTENSION_SUFFIXES[0]
+    gone = package / "strangler" / "wire" / f"gone{suffix}"
+    gone.touch()
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, package)
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+        cwd=package,
+        env={**os.environ, "STRANGLER_COMPILE": "0"},
+        check=True,
+        timeout=60,
+    )
+    assert list(package.glob(f"strangler/**/*{suffix}")) == []
+    assert ask(package) == "sources py"
 
 
 def test_another_word_is_refused(package: Path) -> None:

@@ -224,12 +224,9 @@ class Fill(Asking):
         stored = found.copy.stored
         if self.lookup.outdates(stored):
             return False
+        asked = steering(self._head, self._cached.policy)
         lookup = decide(
-            [stored],
-            self._head,
-            now=time.time(),
-            steering=steering(self._head, self._cached.policy),
-            usable_until=found.usable_until,
+            [stored], self._head, now=time.time(), steering=asked, usable_until=found.usable_until
         )
         body = found.copy.body
         if lookup.outcome == "hit" or (lookup.outcome == "stale" and body is None):
@@ -476,7 +473,7 @@ class Fill(Asking):
             elif self._spill is not None and self._planned is not None:
                 self._spill.end(self._planned, stream.size)
                 self._put, self._spill = self._spill.task, None
-                old = self._outdated(self._planned)
+                old = self.lookup.outdated_by(self._planned)
                 if old is not None:
                     self.cache.copies.forget(old)
             stream.end()
@@ -525,8 +522,7 @@ class Fill(Asking):
         if isinstance(sealed, Stored):
             if sealed.span is not None:
                 sealed, body = joined_with_held(self.cache.copies, sealed, body)
-            old = self._outdated(sealed)
-            self._keep(sealed, body, old)
+            self._keep(sealed, body, self.lookup.outdated_by(sealed))
         else:
             self.cache.refused(sealed, self._plan, self.key)
 
@@ -534,14 +530,6 @@ class Fill(Asking):
         """Keep *stored*, in the place of *old* too; the lease ends after it."""
         copies, policy = self.cache.copies, self._cached.policy
         self._put = copies.keep(stored, body, policy, self._moments, old)
-
-    def _outdated(self, new: Stored) -> Stored | None:
-        """Return the variant that was asked about and has now proved unsuitable (RFC 9111 §4.3.3).
-
-        Its like is replaced anyway. One of another Vary would go on being selected, and be stale.
-        """
-        old = self.lookup.stored
-        return old if old is not None and old.selecting != new.selecting else None
 
     def _completed(self) -> None:
         """Hand out the whole that two parts make (RFC 9111 §3.4), or ask for it anew."""

@@ -250,3 +250,12 @@ def test_a_copy_below_may_be_older_than_the_one_at_hand() -> None:
     assert not look(new, 0).outdates(new)
     assert not look(old, 0).outdates(new)
     assert not Lookup("miss", forward="uri-miss").outdates(old)
+
+
+def test_a_variant_of_another_vary_is_outdated_by_the_answer_to_a_question_of_it() -> None:
+    """Its like is replaced where it stands."""
+    old = replace(stored(cc(b"max-age=60"), ETAG), selecting=((b"accept", b"a/b"),))
+    new = replace(old, selecting=())
+    assert look(old, 61, request((b"Accept", b"a/b"))).outdated_by(new) is old
+    assert Lookup("miss", forward="uri-miss", stored=old).outdated_by(old) is None
+    assert Lookup("miss", forward="uri-miss").outdated_by(new) is None
