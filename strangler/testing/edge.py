@@ -25,7 +25,7 @@ from strangler.testing.certificates import Certificate
 from strangler.testing.client import Address, RawClient
 from strangler.testing.origin import RawUpstream, unused_port
 
-READY = "strangler: serving on"
+READY = r"strangler: serving on|site\.serving"
 WAIT = 60.0
 """Seconds that the edge may take to start."""
 
@@ -137,7 +137,7 @@ class Edge:
         self._reader.start()
         if ready:
             try:
-                self.wait_log(re.escape(READY), timeout=WAIT)
+                self.wait_log(READY, timeout=WAIT)
                 self._wait_listening()
             except BaseException:
                 self.kill()

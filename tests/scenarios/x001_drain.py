@@ -469,6 +469,11 @@ def test_last_good_is_served_only_where_it_is_asked_for(legacy, tmp_path):
         assert edge.admin_json("/-/config")[1]["rejected"]["errors"]
 
 
+def test_a_site_that_logs_json_is_seen_to_serve(legacy):
+    with Edge(text(legacy), arguments=["--log", "json"]) as edge:
+        assert edge.get("/page").text == "legacy /page"
+
+
 def test_every_kind_of_listener(legacy, site_certificate, tmp_path):
     path = str(tmp_path / "edge.sock")
     with Edge(
