@@ -168,6 +168,7 @@ def test_an_endpoint_that_cuts_its_answers_is_ejected_and_each_was_one(
         assert edge.do(lambda: second.standing.window.part) == 0
 
 
+@pytest.mark.sources
 def test_a_write_that_was_answered_is_made_once_though_its_answer_breaks_off_in_a_purge(
     inside, legacy, materia, monkeypatch
 ):
