@@ -209,17 +209,17 @@ class Listener:
         self._thread.start()
 
     def _read(self) -> None:
-        seen = 0
+        seen, text = 0, b""
         while not self._over:
             try:
-                text = self._client.read_content(seen + 1)
+                text = self._client.read_content(len(text) + 1)
             except (AssertionError, OSError):
                 return
-            end = text.rfind(b"\n\n") + 2
-            for event in text[seen:end].split(b"\n\n"):
+            whole, ended, _ = text[seen:].rpartition(b"\n\n")
+            for event in whole.split(b"\n\n"):
                 if event.startswith(b"data: "):
                     self.lines.append(json.loads(event[6:]))
-            seen = max(end, seen)
+            seen += len(whole + ended)
 
     def __enter__(self) -> Listener:
         return self
@@ -277,15 +277,21 @@ def test_filters_that_make_no_sense_are_refused(edge: Edge) -> None:
 
 
 def test_too_many_tails_are_refused_and_room_comes_back(edge: Edge) -> None:
-    held = [Listener(edge) for _ in range(8)]
+    held: list[Listener] = []
+
+    def room() -> bool:
+        one = Listener(edge)
+        if one.head.status != 200:  # one that has left may be counted a moment longer
+            one.__exit__()
+            return False
+        held.append(one)
+        return True
+
+    for _ in range(8):
+        until(room)
     status, told = asked(edge, "/-/tail")
     assert (status, told["error"]) == (503, "8 tails run already")
     for one in held:
         one.__exit__()
-
-    def room() -> bool:
-        one = Listener(edge)
-        one.__exit__()
-        return bool(one.head.status == 200)
-
     until(room)
+    held[-1].__exit__()
