@@ -590,12 +590,18 @@ def test_an_empty_line_behind_a_promised_answer_leaves_no_connection_open(loop):
     scene.ticker.stop()
 
 
-@pytest.mark.parametrize("ended", [False, True])
-def test_a_slow_reader_who_was_promised_a_kept_connection_has_a_moment_and_no_more(loop, ended):
+def taking_the_last(loop: asyncio.AbstractEventLoop) -> Scene:
+    """Return a connection whose reader has yet to take the last of a promising answer."""
     scene = Scene(loop)
     scene.feed(GET % 1)
     scene.connection.write(b"A")
     scene.connection.pause_writing()
+    return scene
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_slow_reader_who_was_promised_a_kept_connection_has_a_moment_and_no_more(loop, ended):
+    scene = taking_the_last(loop)
     if ended:
         scene.connection.response_ended()
     scene.server.start_drain()
@@ -611,10 +617,7 @@ def test_a_slow_reader_who_was_promised_a_kept_connection_has_a_moment_and_no_mo
 
 
 def test_what_was_promised_before_a_drain_is_one_answer_more(loop):
-    scene = Scene(loop)
-    scene.feed(GET % 1)
-    scene.connection.write(b"A")
-    scene.connection.pause_writing()
+    scene = taking_the_last(loop)
     scene.connection.response_ended()
     scene.server.start_drain()
     scene.connection.resume_writing()
